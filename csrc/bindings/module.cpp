@@ -1,0 +1,33 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "ski_edge/build_info.h"
+#include "ski_edge/device.h"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "ski-edge native library; `ski-edge doctor` prints what it was built with";
+  m.def("build_info", [] {
+    const ski_edge::BuildInfo info = ski_edge::build_info();
+    py::dict out;
+    out["version"] = info.version;
+    out["compiler"] = info.compiler;
+    out["cpp_standard"] = info.cpp_standard;
+    out["cuda_version"] = info.cuda_version;
+    out["cuda_archs"] = info.cuda_archs;
+    return out;
+  });
+  m.def("why_not_cuda", &ski_edge::why_not_cuda);
+  m.def("cuda_devices", [] {
+    py::list out;
+    for (const ski_edge::CudaDevice& device : ski_edge::cuda_devices()) {
+      py::dict row;
+      row["name"] = device.name;
+      row["sm"] = device.sm;
+      row["memory"] = device.memory;
+      out.append(row);
+    }
+    return out;
+  });
+}

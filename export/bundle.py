@@ -1,0 +1,229 @@
+"""Write a bundle: graphs, labels, tokenizer, reference, manifest; open it, verify it, and only then ship it."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.metadata
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import ski_edge
+from ski_edge.bundle.labels import Label, embed_labels, label_set, labels_json
+from ski_edge.bundle.manifest import MANIFEST, Cost, Graph, Manifest, Precision, Provenance, TensorSpec, file_entries
+from ski_edge.bundle.tokenizer import build_clip_tokenizer
+from ski_edge.errors import BadInput, PrecisionNotRealised
+from ski_edge.export.graphs import FrameEncoder, TextEncoder
+from ski_edge.export.live import compare_live, reference_frames, torch_embeddings
+from ski_edge.export.onnx_file import (
+    DEFAULT_OPSET,
+    check_layer_norms,
+    check_opset,
+    realised_precision,
+    write_onnx,
+)
+from ski_edge.files import check_replaceable, new_folder, sha256_file, write_json
+from ski_edge.models import ViFiCLIP
+from ski_edge.runtime import open_bundle
+from ski_edge.runtime.verify import REFERENCE, Parity
+
+FRAME_FILE, TEXT_FILE = "model.onnx", "text_encoder.onnx"
+PRECISIONS = ("fp32",)
+Progress = Callable[[str], None]
+
+
+def export_model(
+    model: ViFiCLIP,
+    out: str | Path,
+    *,
+    classes: list[Label] | None = None,
+    precision: str = "fp32",
+    opset: int = DEFAULT_OPSET,
+    clips: str | Path | None = None,
+    progress: Progress = lambda step: None,
+) -> Path:
+    """Export a video-text model as a verified bundle folder; nothing is left behind when verification fails.
+
+    classes: labels whose embeddings are stored (default: the model's own classes, else NTU-60); clips: folder of
+    videos for the parity check (default: generated frames). Raises ParityFailed (exit 3), PrecisionNotRealised (4).
+    """
+    out = Path(out)
+    if precision not in PRECISIONS:
+        raise BadInput(f"precision {precision!r} is not available; this version exports: {', '.join(PRECISIONS)}")
+    check_opset(opset)
+    check_replaceable(out, MANIFEST)
+    labels = _choose_labels(model, classes)
+    frames, inputs = reference_frames(clips)
+    with new_folder(out, MANIFEST) as work:
+        progress("writing the frame encoder")
+        frame_graph = _write_frame_encoder(model, work, opset)
+        text_graph = None
+        if model.config.reads_text:
+            progress("writing the text encoder")
+            text_graph = _write_text_encoder(model, work, opset)
+        progress("embedding labels and reference frames")
+        _write_labels(model, work, labels)
+        embedding = torch_embeddings(model, frames)
+        np.savez_compressed(work / REFERENCE, frames=np.stack(frames), embedding=embedding, inputs=inputs)
+        _write_manifest(model, work, frame_graph, text_graph, precision, opset)
+        progress("comparing with the live model")
+        parity = _verify(model, work, frames, inputs)
+        write_json(work / "parity.json", parity.as_dict())
+        _write_manifest(model, work, frame_graph, text_graph, precision, opset)
+    return out
+
+
+def _choose_labels(model: ViFiCLIP, classes: list[Label] | None) -> list[Label]:
+    own = [Label(name) for name in model.config.classes]
+    if not model.config.reads_text:
+        if classes is not None and classes != own:
+            raise BadInput(
+                f"these weights cannot encode new labels (no token embedding); leave --classes away to use their "
+                f"{len(own)} own, or convert again with --set base=openclip:openai"
+            )
+        return own
+    return classes or own or label_set("ntu60")
+
+
+def _metadata(model: ViFiCLIP, opset: int, part: str) -> dict[str, str]:
+    """Keys inside the ONNX file, so that it explains itself when it travels alone."""
+    config = model.config
+    return {
+        "ski_edge.schema": "1",
+        "ski_edge.part": part,
+        "task": "video-text",
+        "model": config.model,
+        "arch": config.arch,
+        "preprocessing": config.preprocessing.model_dump_json(),
+        "video": config.video.model_dump_json(),
+        "text": config.text.model_dump_json(),
+        "score_scale": repr(model.score_scale),
+        "precision": "fp32",
+        "opset": str(opset),
+        "weights": config.weights,
+        "license": config.licence,
+        "exporter": f"ski-edge {ski_edge.__version__}, torch {torch.__version__}",
+    }
+
+
+def _write_frame_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
+    size = model.config.preprocessing.crop
+    encoder = FrameEncoder(model)
+    path = work / FRAME_FILE
+    write_onnx(
+        encoder,
+        torch.zeros(2, 3, size, size),
+        path,
+        names=("frames", "embedding"),
+        dynamic={0: "B"},
+        opset=opset,
+        metadata=_metadata(model, opset, "frame_encoder"),
+    )
+    check_layer_norms(path, 2 + 2 * len(encoder.visual.transformer.resblocks))
+    dim = encoder.visual.proj.shape[1]
+    frames = TensorSpec(name="frames", dtype="float32", shape=("B", 3, size, size), units="(RGB 0-255 - mean) / std")
+    embedding = TensorSpec(name="embedding", dtype="float32", shape=("B", dim), units="raw feature, not normalised")
+    return Graph(file=FRAME_FILE, inputs=(frames,), outputs=(embedding,))
+
+
+def _write_text_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
+    from open_clip.tokenizer import default_bpe
+
+    encoder = TextEncoder(model)
+    path = work / TEXT_FILE
+    write_onnx(
+        encoder,
+        torch.tensor([[49406, 320, 49407, 0], [49406, 320, 1125, 49407]]),
+        path,
+        names=("tokens", "text_embedding"),
+        dynamic={0: "K", 1: "L"},
+        opset=opset,
+        metadata=_metadata(model, opset, "text_encoder"),
+    )
+    check_layer_norms(path, 1 + 2 * len(model.clip.transformer.resblocks))
+    merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]
+    pairs = [tuple(line.split()) for line in merges]
+    build_clip_tokenizer(pairs).save(str(work / "tokenizer.json"), pretty=False)
+    tokens = TensorSpec(name="tokens", dtype="int64", shape=("K", "L"), units="CLIP token ids, L <= context_length")
+    dim = model.clip.text_projection.shape[1]
+    embedding = TensorSpec(name="text_embedding", dtype="float32", shape=("K", dim), units="L2-normalised")
+    return Graph(file=TEXT_FILE, inputs=(tokens,), outputs=(embedding,))
+
+
+@torch.no_grad()
+def _write_labels(model: ViFiCLIP, work: Path, labels: list[Label]) -> None:
+    if model.label_embeddings is not None:
+        rows = model.label_embeddings.numpy()
+    else:
+        template = model.config.text.template
+        rows = embed_labels(labels, template, lambda prompts: model.encode_text(prompts).numpy())
+    np.save(work / "labels.npy", rows.astype(np.float32))
+    write_json(work / "labels.json", labels_json(labels))
+
+
+def _write_manifest(
+    model: ViFiCLIP, work: Path, frame_graph: Graph, text_graph: Graph | None, precision: str, opset: int
+) -> None:
+    config = model.config
+    realised = realised_precision(work / FRAME_FILE)
+    if realised.get("float32", 0) < model.clip.visual.conv1.weight.numel() or set(realised) - {"float32", "int64"}:
+        raise PrecisionNotRealised(f"asked for {precision}, the frame encoder holds {realised}")
+    packages = ("ski-edge", "torch", "onnx", "onnxscript", "onnxruntime", "open_clip_torch", "numpy")
+    manifest = Manifest(
+        model=config.model,
+        arch=config.arch,
+        embed_dim=model.clip.visual.proj.shape[1],
+        frame_encoder=frame_graph,
+        text_encoder=text_graph,
+        preprocessing=config.preprocessing,
+        video=config.video,
+        text=config.text,
+        precision=Precision(asked=precision, realised=realised),
+        cost=frame_cost(model),
+        score_scale=model.score_scale,
+        provenance=Provenance(
+            weights=config.weights,
+            weights_sha256=sha256_file(work / FRAME_FILE),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            tools={name: _version(name) for name in packages},
+            opset=opset,
+        ),
+        licence=config.licence,
+        files=file_entries(work),
+    )
+    write_json(work / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@torch.no_grad()
+def frame_cost(model: ViFiCLIP) -> Cost:
+    """Multiply-adds of one frame through the exported frame encoder, as torch counts them."""
+    encoder: nn.Module = FrameEncoder(model)
+    size = model.config.preprocessing.crop
+    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        encoder(torch.zeros(1, 3, size, size))
+    gflops = counter.get_total_flops() / 1e9
+    return Cost(
+        gmacs=gflops / 2,
+        gflops=gflops,
+        convention="one frame through the frame encoder; matrix products and convolutions, 2 FLOPs per multiply-add",
+        parameters=sum(p.numel() for p in encoder.parameters()),
+    )
+
+
+def _verify(model: ViFiCLIP, work: Path, frames: list[np.ndarray], inputs: str) -> Parity:
+    session = open_bundle(work, device="cpu")
+    parity = compare_live(session, model, frames, inputs)
+    parity.check()
+    return parity

@@ -1,0 +1,68 @@
+"""Comparison with the live torch model, and the raw frames it is made on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ski_edge.errors import BadInput, require
+from ski_edge.models import ViFiCLIP
+from ski_edge.runtime import Session
+from ski_edge.runtime.preprocess import preprocess_clip
+from ski_edge.runtime.verify import Parity, compare
+from ski_edge.testing.clips import moving_shapes
+
+NUM_FRAMES = 8
+_KEEP_SHORT = 288  # pixels; larger frames are shrunk before they become reference inputs, to keep bundles small
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"}
+
+
+def reference_frames(clips: str | Path | None) -> tuple[list[np.ndarray], str]:
+    """(raw frames, what they are): from real clips when a folder is given, else generated."""
+    if clips is None:
+        return list(moving_shapes(NUM_FRAMES * 4, seed=0)[::4]), "generated frames"
+    return read_clip_frames(clips, NUM_FRAMES), "real clips"
+
+
+def read_clip_frames(clips: str | Path, count: int) -> list[np.ndarray]:
+    """`count` raw frames, spread over the videos below a folder (or of one file), all of one size."""
+    cv2 = require("cv2", "video", "reading clips")
+    root = Path(clips)
+    paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise BadInput(f"--clips {root}: no video found (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    frames: list[np.ndarray] = []
+    for i in range(count):
+        path = paths[i * len(paths) // count]
+        capture = cv2.VideoCapture(str(path))
+        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        same = [k for k in range(count) if paths[k * len(paths) // count] == path]
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(total * (same.index(i) + 0.5) / len(same)))
+        ok, frame = capture.read()
+        capture.release()
+        if not ok:
+            raise BadInput(f"--clips: no frame of {path} can be decoded; remove it")
+        frames.append(_shrink(frame[:, :, ::-1], cv2))
+    height, width = frames[0].shape[:2]
+    return [np.ascontiguousarray(cv2.resize(f, (width, height)) if f.shape[:2] != (height, width) else f) for f in frames]
+
+
+def _shrink(frame: np.ndarray, cv2: object) -> np.ndarray:
+    scale = _KEEP_SHORT / min(frame.shape[:2])
+    if scale >= 1:
+        return frame
+    return cv2.resize(np.ascontiguousarray(frame), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+@torch.no_grad()
+def torch_embeddings(model: ViFiCLIP, frames: list[np.ndarray]) -> np.ndarray:
+    """float32 [N, D]: raw frames through the manifest's preprocessing and the live model's own forward."""
+    tensors = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))
+    return model.encode_frames(tensors).numpy()
+
+
+def compare_live(session: Session, model: ViFiCLIP, frames: list[np.ndarray], inputs: str) -> Parity:
+    """Compare an open bundle with the live model on raw frames (N times uint8 [H, W, 3])."""
+    return compare(session, frames, torch_embeddings(model, frames), "live torch model", inputs)

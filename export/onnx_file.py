@@ -1,0 +1,104 @@
+"""torch module -> one ONNX file, and what is in the file that was really written."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ski_edge.errors import BadInput, PrecisionNotRealised
+
+# 17 is the first opset in which LayerNormalization is one operator: decomposed, its squares overflow in fp16.
+MIN_OPSET, MAX_OPSET, DEFAULT_OPSET = 18, 23, 18
+
+
+def check_opset(opset: int) -> int:
+    """An opset this exporter is tested with, or an error that says the range."""
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise BadInput(f"opset {opset} is not supported; use {MIN_OPSET} to {MAX_OPSET} (default {DEFAULT_OPSET})")
+    return opset
+
+
+@torch.no_grad()
+def write_onnx(
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    *,
+    names: tuple[str, str],
+    dynamic: dict[int, str],
+    opset: int,
+    metadata: dict[str, str],
+) -> None:
+    """Export a one-input, one-output module. dynamic: axis of the input -> name of its size."""
+    axes = {axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()}
+    with _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[names[0]],
+            output_names=[names[1]],
+            dynamic_shapes=(axes,),
+            external_data=False,
+            verbose=False,
+        )
+    model = program.model_proto
+    for axis, name in dynamic.items():
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.helper.set_model_props(model, metadata)
+    _strip_provenance(model)
+    onnx.checker.check_model(model)
+    written = model.opset_import[0].version
+    if written != opset:
+        raise PrecisionNotRealised(f"asked for opset {opset}, the exporter wrote {written}; use --opset {written}")
+    onnx.save_model(model, path)
+
+
+def _strip_provenance(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces: they double the graph's size and name folders of this machine."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints progress and warns about its own internals; results here speak for themselves."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def realised_precision(path: Path) -> dict[str, int]:
+    """Parameters by dtype in the file as written: {"float32": 86192640, "int64": 12}."""
+    counts: collections.Counter[str] = collections.Counter()
+    for tensor in onnx.load(path).graph.initializer:
+        counts[str(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))] += math.prod(tensor.dims)
+    return dict(counts)
+
+
+def check_layer_norms(path: Path, expected: int) -> None:
+    """Every LayerNorm of the model must be one LayerNormalization node."""
+    found = sum(node.op_type == "LayerNormalization" for node in onnx.load(path, load_external_data=False).graph.node)
+    if found != expected:
+        raise PrecisionNotRealised(f"{path.name}: {found} LayerNormalization nodes, the model has {expected}")

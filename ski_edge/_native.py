@@ -1,0 +1,33 @@
+"""The only importer of the native module `ski_edge._C`."""
+
+from __future__ import annotations
+
+try:
+    from ski_edge import _C
+except ImportError as error:  # a bare checkout: the Python part still works
+    _C = None
+    _WHY_NOT = f"the native module did not import ({error}); run: pip install -e . in the checkout"
+else:
+    _WHY_NOT = ""
+
+
+def why_not_native() -> str:
+    """Empty when `ski_edge._C` is importable, else one line that says why not."""
+    return _WHY_NOT
+
+
+def build_info() -> dict[str, str | int]:
+    """What the native module was built with: version, compiler, cpp_standard, cuda_version, cuda_archs."""
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    return _C.build_info()
+
+
+def why_not_cuda() -> str:
+    """Empty when the native module can run on a CUDA device, else one line that says why not."""
+    return _C.why_not_cuda() if _C is not None else _WHY_NOT
+
+
+def cuda_devices() -> list[dict[str, str | int]]:
+    """CUDA devices the driver reports: name, sm (87 for 8.7), memory in bytes."""
+    return _C.cuda_devices() if _C is not None else []

@@ -1,0 +1,124 @@
+"""`manifest.json`: what is in a bundle, what its graphs take and give, how they were made. No torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError, model_validator
+
+from ski_edge.files import member, read_text, sha256_file
+from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
+from ski_edge.errors import BadInput
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+class TensorSpec(Contract):
+    name: str
+    dtype: Literal["float32", "int64"]
+    shape: tuple[int | str, ...]  # a string is a size chosen at run time
+    units: str  # for people: "ImageNet-normalised RGB"
+
+
+class Graph(Contract):
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Precision(Contract):
+    asked: Literal["fp32"]
+    realised: dict[str, int]  # parameters by dtype, read back from the file that was written
+
+
+class Cost(Contract):
+    gmacs: float  # per frame
+    gflops: float  # 2 per multiply-add
+    convention: str
+    parameters: int  # of the frame encoder
+
+
+class FileEntry(Contract):
+    sha256: str
+    bytes: int
+
+
+class Provenance(Contract):
+    weights: str  # where the numbers came from: "random (seed 0)", a path's name, an open_clip tag
+    weights_sha256: str
+    created: str  # ISO 8601, UTC
+    tools: dict[str, str]  # package -> version
+    opset: int
+
+
+class Manifest(Contract):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: Literal["video-text"] = "video-text"
+    model: str  # registry name
+    arch: str
+    embed_dim: int
+    frame_encoder: Graph
+    text_encoder: Graph | None  # None: the labels are fixed (a checkpoint without token embeddings)
+    preprocessing: Preprocessing
+    video: VideoContract
+    text: TextContract
+    precision: Precision
+    cost: Cost
+    score_scale: float  # scores are softmax(score_scale * cosine)
+    provenance: Provenance
+    licence: str
+    files: dict[str, FileEntry]  # every file of the bundle but this one
+
+    @model_validator(mode="after")
+    def _graphs_are_listed(self) -> Manifest:
+        for graph in (self.frame_encoder, self.text_encoder):
+            if graph is not None and graph.file not in self.files:
+                raise ValueError(f"graph file {graph.file!r} is not listed under files, so its hash is unknown")
+        return self
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Hash and size of every file below `folder`, the manifest excepted."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return {
+        p.relative_to(folder).as_posix(): FileEntry(sha256=sha256_file(p), bytes=p.stat().st_size) for p in paths
+    }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest alone; `check_files` checks the files it names."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise BadInput(f"bundle {folder} does not exist; make one with: ski-edge export --out {folder}")
+    if not folder.is_dir():
+        raise BadInput(f"bundle {folder} is a file; a bundle is the folder that ski-edge export wrote")
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BadInput(f"{folder} has no {MANIFEST}; a bundle is the folder that ski-edge export wrote")
+    try:
+        raw = json.loads(read_text(path, "manifest"))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path} is not JSON (line {error.lineno}: {error.msg}); export the bundle again") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BadInput(f"{path} has schema_version {version!r}, this ski-edge reads {SCHEMA_VERSION}; export it again")
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {where}: {first['msg']} (got {str(first['input'])[:60]!r})") from error
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Every file named is there, has its size and its hash. A changed byte is an error, not a warning."""
+    for name, entry in manifest.files.items():
+        path = member(folder, name)
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BadInput(f"{path} has {size} bytes, the manifest says {entry.bytes}; copy the bundle again")
+        if sha256_file(path) != entry.sha256:
+            raise BadInput(f"{path} was changed after export (its sha256 differs); copy the bundle again")

@@ -1,0 +1,81 @@
+"""CLIP's byte-pair tokenizer as one `tokenizer.json` of the `tokenizers` library: no torch on the device.
+
+Token ids equal open_clip's `SimpleTokenizer` (which runs `ftfy`, then HTML unescaping, whitespace collapse and
+lower case) for ordinary text; the parts of `ftfy` that class names meet - curly quotes, ligatures, full-width
+forms, composed accents - are normalisers here. Repairing broken encodings ("mojibake") is not imitated.
+"""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from ski_edge.errors import BadInput
+
+START, END = "<start_of_text>", "<end_of_text>"
+_WORDS = r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+_QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
+_LIGATURES = {"ĳ": "ij", "ŉ": "'n", "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ſt", "ﬆ": "st"}
+
+
+def build_clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
+    """A `tokenizers.Tokenizer` from CLIP's merge list, in rank order (48,894 pairs)."""
+    alphabet = _byte_alphabet()
+    words = [*alphabet, *(c + "</w>" for c in alphabet), *(a + b for a, b in merges), START, END]
+    vocab = {word: i for i, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, end_of_word_suffix="</w>"))
+    full_width = [normalizers.Replace(chr(code), chr(code - 0xFEE0)) for code in range(0xFF01, 0xFF5F)]
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            *(normalizers.Replace(a, b) for a, b in _LIGATURES.items()),
+            *full_width,
+            *(normalizers.Replace(Regex(a), b) for a, b in _QUOTES.items()),
+            normalizers.NFC(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+            normalizers.Lowercase(),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, vocab[START]), (END, vocab[END])]
+    )
+    return tokenizer
+
+
+def _byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes, in CLIP's vocabulary order."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [b for b in range(256) if b not in printable]
+    return [chr(b) for b in printable] + [chr(256 + i) for i in range(len(rest))]
+
+
+class ClipTokenizer:
+    """Text -> int64 token ids [K, L], padded with 0; L is the longest prompt's length, at most `context_length`.
+
+    CLIP's text transformer is causal and reads the feature at the end token, so trailing padding changes nothing
+    and shorter rows are exact.
+    """
+
+    def __init__(self, path: Path, context_length: int) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise BadInput(f"{path} is not a tokenizer.json: {error}; export the bundle again") from error
+        self._tokenizer.enable_truncation(context_length)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Token ids of each text, between the start and end token; longer texts are cut before the end token."""
+        rows = [self._tokenizer.encode(html.unescape(html.unescape(text))).ids for text in texts]
+        ids = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
+        for row, target in zip(rows, ids, strict=True):
+            target[: len(row)] = row
+        return ids

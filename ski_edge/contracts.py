@@ -1,0 +1,66 @@
+"""What a video network expects of its input and how its scores are made.
+
+The same objects sit in a checkpoint's config (torch side) and in a bundle's manifest (device side), so that no
+field can be reworded on the way from one to the other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Contract(BaseModel):
+    """Frozen, and a key that is not known is an error: a typo must not become a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(Contract):
+    """uint8 RGB frame [H, W, 3] -> float32 [3, crop, crop]: resize, centre crop, (pixel - mean) / std."""
+
+    resize_short: int = Field(256, gt=0)  # pixels; the short side after the resize, aspect kept
+    crop: int = Field(224, gt=0)  # pixels; square, centred
+    interpolation: Literal["bilinear"] = "bilinear"  # OpenCV's, without antialiasing, as in ViFi-CLIP's test pipeline
+    colour: Literal["RGB"] = "RGB"
+    mean: tuple[float, float, float] = IMAGENET_MEAN  # 0-255 scale; ViFi-CLIP and SKI use ImageNet's, not CLIP's
+    std: tuple[float, float, float] = IMAGENET_STD  # 0-255 scale
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(std) <= 0:
+            raise ValueError(f"every std must be above 0, got {std}")
+        return std
+
+
+class VideoContract(Contract):
+    """How frames become a video embedding."""
+
+    mode: Literal["frame"] = "frame"  # frames are encoded one by one; nothing mixes them inside the network
+    pooling: Literal["mean-then-norm"] = "mean-then-norm"  # mean of raw frame embeddings, then one L2 norm
+    window_frames: int = Field(16, gt=0)  # frames in a clip, in training and in the stream
+    window_s: float = Field(4.0, gt=0)  # seconds a streaming window spans; NTU actions last 2 to 5
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two frames of a full window."""
+        return self.window_s / self.window_frames
+
+
+class TextContract(Contract):
+    """How a label becomes a text embedding."""
+
+    template: str = "a photo of a {}."  # with the final period: ViFi-CLIP and SKI train with it
+    context_length: int = Field(77, gt=2)
+
+    @field_validator("template")
+    @classmethod
+    def _one_slot(cls, template: str) -> str:
+        if template.count("{}") != 1:
+            raise ValueError(f"the template needs exactly one {{}} for the label, got {template!r}")
+        return template

@@ -1,0 +1,77 @@
+"""A checkpoint is a folder: `model.safetensors` (open_clip's tensor names) and `config.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ski_edge.errors import BadInput
+from ski_edge.files import new_folder, write_json
+from ski_edge.models.registry import REGISTRY, build, parse_config
+from ski_edge.models.vificlip import ViFiCLIP
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_TOKENS, _LABELS = "token_embedding.weight", "label_embeddings"
+
+
+def save_model(model: ViFiCLIP, folder: str | Path) -> None:
+    """Write a checkpoint folder (an existing checkpoint is replaced)."""
+    with new_folder(Path(folder), CONFIG) as work:
+        save_file(state_of(model), work / WEIGHTS)
+        write_json(work / CONFIG, model.config.model_dump(mode="json"))
+
+
+def state_of(model: ViFiCLIP) -> dict[str, Tensor]:
+    """The tensors a checkpoint holds: CLIP's, minus a token embedding that is not real, plus fixed labels."""
+    state = {name: tensor.detach().contiguous().cpu() for name, tensor in model.clip.state_dict().items()}
+    if model.label_embeddings is not None:
+        del state[_TOKENS]
+        state[_LABELS] = model.label_embeddings.contiguous().cpu()
+    return state
+
+
+def load_model(folder: str | Path) -> ViFiCLIP:
+    """The model of a checkpoint folder, in eval mode, float32, on the CPU."""
+    folder = Path(folder)
+    path = folder / CONFIG
+    if not path.is_file():
+        state = "has no config.json" if folder.is_dir() else "is not a folder"
+        raise BadInput(f"checkpoint {folder} {state}; make one with: ski-edge convert FILE --out DIR")
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not JSON: {error}") from error
+    name = fields.get("model") if isinstance(fields, dict) else None
+    if name not in REGISTRY:
+        raise BadInput(f"{path}: model {name!r} is not known; the choices are: {', '.join(REGISTRY)}")
+    config_class, model_class = REGISTRY[name]
+    config = parse_config(config_class, fields, str(path))
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{folder / WEIGHTS} cannot be read: {error}; copy the checkpoint again") from error
+    model = build(config, model_class)
+    load_state(model, state, str(folder))
+    return model
+
+
+def load_state(model: ViFiCLIP, state: dict[str, Tensor], where: str) -> None:
+    """Fill a model with checkpoint tensors: every name and shape must fit, every number must be finite."""
+    wanted = state_of(model)
+    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or extra:
+        raise BadInput(f"{where}: missing tensors {missing[:3]} ({len(missing)}), unknown {extra[:3]} ({len(extra)})")
+    for name, tensor in state.items():
+        if tensor.shape != wanted[name].shape:
+            raise BadInput(f"{where}: {name} is {list(tensor.shape)}, {model.config.arch} needs {list(wanted[name].shape)}")
+        if not torch.isfinite(tensor).all():
+            raise BadInput(f"{where}: {name} holds NaN or infinity; the checkpoint is damaged or training diverged")
+    state = {name: tensor.float() for name, tensor in state.items()}
+    if model.label_embeddings is not None:
+        model.label_embeddings = state.pop(_LABELS)
+    model.clip.load_state_dict(state, strict=model.label_embeddings is None)

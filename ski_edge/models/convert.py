@@ -1,0 +1,284 @@
+"""Official checkpoints become ours: recognise the family by its tensor names, rename, say what was left out.
+
+Renaming tables: ViFi-CLIP and SKI phase 2 keep CLIP's names behind `image_encoder.` and `text_encoder.`; both
+store the token embeddings of their prompts (already looked up) instead of the embedding table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ski_edge.contracts import TextContract
+from ski_edge.errors import BadInput
+from ski_edge.files import read_text, sha256_file
+from ski_edge.models.archs import ARCHS, ClipArch
+from ski_edge.models.checkpoint import load_state, state_of
+from ski_edge.models.registry import build, parse_config
+from ski_edge.models.tensors import RawCheckpoint, read_tensors
+from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
+
+PROMPTS = "prompt_learner.complete_text_embeddings"
+SETTINGS = ("activation", "base", "classes", "licence", "template")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of checkpoint. `rename` gives the CLIP name of a tensor, None to drop it; KeyError = not ours."""
+
+    model: str
+    title: str
+    rename: Callable[[str], str | None]
+    needs: tuple[str, ...]  # source names without which it is not this family
+    licence: str
+
+
+def _rename_vifi(name: str) -> str | None:
+    if name.startswith("image_encoder."):
+        return "visual." + name.removeprefix("image_encoder.")
+    if name.startswith("text_encoder."):
+        return name.removeprefix("text_encoder.")
+    if name == "logit_scale":
+        return name
+    if name.startswith("prompt_learner."):
+        return None
+    raise KeyError(name)
+
+
+def _rename_ski(name: str) -> str | None:
+    if name.startswith(("hyperformer_model.", "clip_text_encoder.")):
+        return None  # the teacher: needed in training only
+    return _rename_vifi(name)
+
+
+def _rename_clip(name: str) -> str | None:
+    if name in ("input_resolution", "context_length", "vocab_size"):
+        return None
+    name = name.removeprefix("text.")
+    if re.match(r"(visual|transformer|ln_final)\.|(positional_embedding|text_projection|logit_scale|token_embedding\.weight)$", name):
+        return name
+    raise KeyError(name)
+
+
+FAMILIES = {
+    "ski-vificlip": Family(
+        "ski-vificlip",
+        "SKI-ViFiCLIP (SKI-Models, phase 2)",
+        _rename_ski,
+        ("image_encoder.proj", "text_encoder.text_projection", "hyperformer_model.data_bn.weight"),
+        "unknown: SKI-Models publishes no licence file; ask its authors before you deploy",
+    ),
+    "vificlip": Family(
+        "vificlip",
+        "ViFi-CLIP",
+        _rename_vifi,
+        ("image_encoder.proj", "text_encoder.text_projection"),
+        "unknown: ViFi-CLIP's repository has no licence file; ask its authors before you deploy",
+    ),
+    "clip": Family(
+        "vificlip",
+        "CLIP (OpenAI or open_clip names)",
+        _rename_clip,
+        ("visual.proj", "visual.conv1.weight"),
+        "unknown: set it with --set licence=...",
+    ),
+}
+
+
+def convert(path: str | Path, family: str = "auto", settings: dict[str, str] | None = None) -> ViFiCLIP:
+    """Read an official checkpoint file into a model of ours; its `config.notes` say what was dropped and assumed.
+
+    family: a key of FAMILIES or `auto`. settings: activation, base (`openclip:openai`, or a file or folder that
+    has a token embedding), classes (file or comma list), licence, template.
+    """
+    settings = dict(settings or {})
+    if unknown := settings.keys() - set(SETTINGS):
+        raise BadInput(f"--set {sorted(unknown)[0]} is not known; the keys are: {', '.join(SETTINGS)}")
+    raw = read_tensors(path)
+    chosen = recognise(raw.tensors, str(path)) if family == "auto" else _family(family)
+    tensors, dropped = _rename_all(raw.tensors, chosen, str(path))
+    notes = [f"read as {chosen.title}", *raw.notes, *dropped]
+    arch_name = match_arch(tensors, str(path))
+    if "activation" not in settings:
+        notes.append("activation assumed: quickgelu (OpenAI's)")
+    fields: dict[str, object] = {
+        "model": chosen.model,
+        "arch": arch_name,
+        "activation": settings.get("activation", "quickgelu"),
+        "licence": settings.get("licence", chosen.licence),
+        "text": TextContract(template=settings["template"]) if "template" in settings else TextContract(),
+        "weights": f"{Path(path).name} (sha256 {sha256_file(Path(path))[:16]})",
+        "trained_logit_scale": "logit_scale" in tensors,
+    }
+    if "logit_scale" not in tensors:
+        notes.append("no logit_scale in the checkpoint; scores use 100")
+        tensors["logit_scale"] = torch.tensor(100.0).log()
+    classes = _class_names(settings.get("classes"))
+    if "token_embedding.weight" not in tensors:
+        if "base" in settings:
+            tensors["token_embedding.weight"] = _base_embedding(settings["base"])
+            notes.append(f"token embedding taken from {settings['base']}, rounded to fp16 as the official code does")
+        else:
+            return _with_fixed_labels(fields, tensors, raw, classes, notes, str(path))
+    return _finish({**fields, "classes": classes or ()}, tensors, notes, str(path))
+
+
+def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[str], where: str) -> ViFiCLIP:
+    model = build(parse_config(ViFiCLIPConfig, {**fields, "notes": tuple(notes)}, where).for_arch())
+    load_state(model, tensors, where)
+    return model
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise BadInput(f"--from {name!r} is not known; the choices are: auto, {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def recognise(tensors: dict[str, Tensor], where: str) -> Family:
+    """The family whose names fit all tensors; otherwise an error that names the nearest one and what does not fit."""
+    best: tuple[float, Family, list[str], list[str]] | None = None
+    for family in FAMILIES.values():
+        foreign = [name for name in tensors if not _fits(name, family)]
+        missing = [name for name in family.needs if name not in tensors]
+        if family.title.startswith("CLIP"):
+            missing = [n for n in missing if "text." + n not in tensors]
+        if not foreign and not missing:
+            return family
+        fit = 1 - len(foreign) / len(tensors) - len(missing) / len(family.needs)
+        if best is None or fit > best[0]:
+            best = fit, family, foreign, missing
+    assert best is not None
+    _, family, foreign, missing = best
+    parts = [f"{len(foreign)} tensors do not belong to it ({', '.join(foreign[:3])})"] if foreign else []
+    parts += [f"it lacks {', '.join(missing)}"] if missing else []
+    raise BadInput(
+        f"{where} is no checkpoint this version can convert; nearest is {family.title}, but {' and '.join(parts)}. "
+        f"Known: {', '.join(FAMILIES)}"
+    )
+
+
+def _fits(name: str, family: Family) -> bool:
+    try:
+        family.rename(name)
+    except KeyError:
+        return False
+    return "VPT" not in name
+
+
+def _rename_all(tensors: dict[str, Tensor], family: Family, where: str) -> tuple[dict[str, Tensor], list[str]]:
+    renamed: dict[str, Tensor] = {}
+    dropped: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        if not _fits(name, family):
+            hint = "; prompt-tuned checkpoints (VPT) are not supported" if "VPT" in name else ""
+            raise BadInput(f"{where}: tensor {name} does not belong to {family.title}{hint}; try --from auto")
+        target = family.rename(name)
+        if target is None:
+            dropped[name.split(".")[0]] = dropped.get(name.split(".")[0], 0) + 1
+        else:
+            renamed[target] = tensor
+    return renamed, [f"dropped {group}: {n} tensors" for group, n in sorted(dropped.items())]
+
+
+def match_arch(tensors: dict[str, Tensor], where: str) -> str:
+    """The arch whose sizes these CLIP tensors have."""
+    try:
+        found = {
+            "patch": tensors["visual.conv1.weight"].shape[-1],
+            "vision_width": tensors["visual.conv1.weight"].shape[0],
+            "embed_dim": tensors["visual.proj"].shape[1],
+            "text_width": tensors["text_projection"].shape[0],
+            "context_length": tensors["positional_embedding"].shape[0],
+            "vision_layers": _layers(tensors, r"visual\.transformer\.resblocks\.(\d+)\."),
+            "text_layers": _layers(tensors, r"transformer\.resblocks\.(\d+)\."),
+        }
+        grid = tensors["visual.positional_embedding"].shape[0] - 1
+        found["image_size"] = round(grid**0.5) * found["patch"]
+    except (KeyError, IndexError) as error:
+        raise BadInput(f"{where}: the tensor {error} is missing, so the size of the towers is unknown") from error
+
+    def off(arch: ClipArch) -> list[str]:
+        return [f"{k} {v} (not {getattr(arch, k)})" for k, v in found.items() if getattr(arch, k) != v]
+
+    name = min(ARCHS, key=lambda name: len(off(ARCHS[name])))
+    if wrong := off(ARCHS[name]):
+        raise BadInput(f"{where}: towers of an unknown size; nearest is {name}, but it has {', '.join(wrong)}")
+    return name
+
+
+def _layers(tensors: dict[str, Tensor], pattern: str) -> int:
+    return 1 + max((int(m[1]) for m in (re.match(pattern, name) for name in tensors) if m), default=-1)
+
+
+def _class_names(spec: str | None) -> tuple[str, ...] | None:
+    if spec is None:
+        return None
+    path = Path(spec)
+    lines = read_text(path, "class file").splitlines() if path.is_file() else spec.split(",")
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _base_embedding(spec: str) -> Tensor:
+    """The token embedding of other weights, through fp16 as in the official code (it stores prompts so)."""
+    from ski_edge.models.weights import resolve_weights
+
+    base = resolve_weights("vificlip", spec, arch=None)
+    if not base.config.reads_text:
+        raise BadInput(f"--set base={spec} has no token embedding itself; use openclip:openai or its file")
+    return state_of(base)["token_embedding.weight"].half().float()
+
+
+def _with_fixed_labels(
+    fields: dict[str, object],
+    tensors: dict[str, Tensor],
+    raw: RawCheckpoint,
+    classes: tuple[str, ...] | None,
+    notes: list[str],
+    where: str,
+) -> ViFiCLIP:
+    """No token embedding and no base: the checkpoint's own prompt embeddings still give its classes' labels."""
+    prompts = raw.tensors.get(PROMPTS)
+    if prompts is None or prompts.ndim != 3:
+        raise BadInput(
+            f"{where} has no token embedding and no {PROMPTS}, so no label can be encoded; "
+            "convert again with --set base=openclip:openai"
+        )
+    if classes is not None and len(classes) != len(prompts):
+        raise BadInput(f"{where} holds prompts of {len(prompts)} classes, --set classes gives {len(classes)} names")
+    names = classes or tuple(f"class_{i}" for i in range(len(prompts)))
+    notes.append(
+        f"no token embedding: labels are fixed to the checkpoint's {len(names)} classes"
+        + ("" if classes else ", named class_0...; name them with --set classes=FILE")
+        + "; for new labels convert with --set base=openclip:openai"
+    )
+    tensors["label_embeddings"] = torch.zeros(len(names), tensors["text_projection"].shape[1])
+    model = _finish({**fields, "classes": names, "reads_text": False}, tensors, notes, where)
+    model.label_embeddings = _encode_prompts(model, prompts.float(), where)
+    return model
+
+
+@torch.no_grad()
+def _encode_prompts(model: ViFiCLIP, prompts: Tensor, where: str) -> Tensor:
+    """Looked-up prompt embeddings [K, L, width] -> label embeddings [K, D], L2-normalised.
+
+    The token ids are gone, but a prompt ends with the end token and is filled up with token 0: the end token is
+    the row before the run of equal rows that closes the prompt.
+    """
+    clip = model.clip
+    if prompts.shape[1:] != clip.positional_embedding.shape:
+        raise BadInput(f"{where}: {PROMPTS} is {list(prompts.shape)}, expected [K, {clip.positional_embedding.shape}]")
+    equal_last = (prompts == prompts[:, -1:]).all(dim=-1)
+    end = prompts.shape[1] - 1 - equal_last.flip(1).long().cumprod(dim=1).sum(dim=1)
+    end_rows = prompts[torch.arange(len(prompts)), end]
+    if (end < 1).any() or not (end_rows == end_rows[0]).all():
+        raise BadInput(f"{where}: {PROMPTS} does not look like padded prompts with one end token; use --set base=...")
+    x = clip.transformer(prompts + clip.positional_embedding, attn_mask=clip.attn_mask)
+    x = clip.ln_final(x)[torch.arange(len(prompts)), end] @ clip.text_projection
+    return F.normalize(x, dim=-1)

@@ -1,0 +1,76 @@
+"""`--weights`: random, a checkpoint folder, an official file, or an open_clip tag -> a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ski_edge.errors import BadInput
+from ski_edge.models.archs import ARCHS
+from ski_edge.models.checkpoint import load_model
+from ski_edge.models.convert import convert
+from ski_edge.models.registry import REGISTRY, create_model
+from ski_edge.models.vificlip import ViFiCLIP
+
+CHOICES = "random, a checkpoint folder, an official checkpoint file, openclip:TAG (vificlip only)"
+DEFAULT_ARCH = "ViT-B-16"
+
+
+def resolve_weights(model: str, weights: str | None, arch: str | None) -> ViFiCLIP:
+    """The model `model` with the weights that were asked for, in eval mode.
+
+    weights None means the ones shipped under that name; no trained weights ship with this version.
+    """
+    if model not in REGISTRY:
+        raise BadInput(f"model {model!r} is not known; the choices are: {', '.join(REGISTRY)}")
+    if weights is None:
+        raise BadInput(
+            f"no weights ship for {model}{f' {arch}' if arch else ''} in this version; say --weights: {CHOICES}"
+        )
+    if weights == "random":
+        found = create_model(model, arch=arch or DEFAULT_ARCH, seed=0, weights="random (seed 0)", licence="Apache-2.0")
+    elif weights.startswith("openclip:"):
+        if model != "vificlip":
+            raise BadInput(f"open_clip has no {model} weights; use --model vificlip, or convert a trained checkpoint")
+        found = _from_open_clip(weights.removeprefix("openclip:"), arch or DEFAULT_ARCH)
+    elif Path(weights).is_dir():
+        found = load_model(weights)
+    elif Path(weights).is_file():
+        found = convert(weights)
+    else:
+        raise BadInput(f"weights {weights!r} is no file or folder; the choices are: {CHOICES}")
+    if found.config.model != model:
+        raise BadInput(f"{weights} holds a {found.config.model}, not a {model}; use --model {found.config.model}")
+    if arch and found.config.arch != arch:
+        raise BadInput(f"{weights} is {found.config.arch}, not {arch}; leave --arch away")
+    return found
+
+
+def _from_open_clip(tag: str, arch: str) -> ViFiCLIP:
+    """CLIP weights that open_clip knows by tag (downloaded by it), with the activation and pixel statistics they need."""
+    import open_clip
+
+    if arch not in ARCHS or arch == "tiny":
+        raise BadInput(f"open_clip has no weights for arch {arch!r}; use one of {', '.join(a for a in ARCHS if a != 'tiny')}")
+    settings = open_clip.get_pretrained_cfg(arch, tag)
+    if not settings:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(arch))
+        raise BadInput(f"open_clip has no {arch} weights called {tag!r}; it has: {tags}")
+    quick = bool(settings.get("quick_gelu", False))
+    name = f"{arch}-quickgelu" if quick else arch
+    try:
+        source = open_clip.create_model(name, pretrained=tag)
+    except Exception as error:  # network, hub and file errors of several libraries
+        message = " ".join(str(error).split())[:200]
+        raise BadInput(f"openclip:{tag} cannot be fetched: {message}; go online or give a local file") from error
+    mean, std = (tuple(255 * x for x in getattr(source.visual, f"image_{part}")) for part in ("mean", "std"))
+    model = create_model(
+        "vificlip",
+        arch=arch,
+        activation="quickgelu" if quick else "gelu",
+        weights=f"openclip:{tag} ({arch})",
+        licence=str(settings.get("license", "see the weights' own page")),
+    )
+    spec = model.config.preprocessing.model_copy(update={"mean": mean, "std": std})
+    model.config = model.config.model_copy(update={"preprocessing": spec})
+    model.clip.load_state_dict(source.state_dict())
+    return model.eval()

@@ -1,0 +1,125 @@
+"""A bundle, open and ready: frames and text in, embeddings, scores and labels out. No torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ski_edge.files import member, read_text
+from ski_edge.bundle.labels import Label, LabelBank, LabelSet, l2_normalise
+from ski_edge.bundle.manifest import Manifest, check_files, read_manifest
+from ski_edge.bundle.tokenizer import ClipTokenizer
+from ski_edge.errors import BadInput
+from ski_edge.runtime.ort import Device, OrtGraph, parse_device
+from ski_edge.runtime.preprocess import preprocess_clip, sample_indices
+
+BACKENDS = ("onnxruntime",)
+_ENCODE_BATCH = 8  # frames per graph run; more buys no speed on a CPU and costs memory
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Labels of a clip, best first. scores: float32, softmax over all labels; logits: cosines in [-1, 1]."""
+
+    labels: list[str]
+    scores: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def label(self) -> str:
+        return self.labels[0]
+
+
+def open_bundle(folder: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0) -> Session:
+    """Open an exported bundle. Every file's hash is checked before anything is loaded.
+
+    backend: `auto` or `onnxruntime`; device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
+    Raises BadInput for a damaged bundle, DeviceRefused for a device that is not there.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise BadInput(f"backend {backend!r} is not available; this version has: {', '.join(BACKENDS)}")
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return Session(folder, manifest, parse_device(device), threads)
+
+
+class Session:
+    """Opened by `open_bundle`."""
+
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.device = device
+        self.backend = "onnxruntime"
+        self._threads = threads
+        self._frame_encoder = OrtGraph(folder / manifest.frame_encoder.file, device, threads)
+        self._text_encoder: tuple[ClipTokenizer, OrtGraph] | None = None
+        self.labels = self._read_label_bank()
+
+    def _read_label_bank(self) -> LabelBank:
+        path = member(self.folder, "labels.json")
+        labels = [Label(entry["name"], tuple(entry["prompts"])) for entry in json.loads(read_text(path, "labels"))]
+        embeddings = np.load(member(self.folder, "labels.npy"), allow_pickle=False)
+        encode = self.encode_text if self.manifest.text_encoder else None
+        return LabelBank(labels, embeddings, self.manifest.text.template, encode)
+
+    def run(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        """The frame encoder as it is: frames float32 [B, 3, S, S], preprocessed -> {"embedding": [B, D]}."""
+        return self._frame_encoder.run(frames=frames)
+
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 [T, H, W, 3] RGB (or a list of frames) -> float32 [T, D], before any normalisation."""
+        spec = self.manifest.preprocessing
+        parts = [
+            self.run(preprocess_clip(frames[i : i + _ENCODE_BATCH], spec))["embedding"]
+            for i in range(0, max(len(frames), 1), _ENCODE_BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def encode_video(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 [T, H, W, 3] -> float32 [D], L2-normalised: the mean of the frame embeddings, then one norm."""
+        return l2_normalise(self.encode_frames(frames).mean(axis=0))
+
+    def encode_text(self, prompts: list[str]) -> np.ndarray:
+        """K prompts, used as they are -> float32 [K, D], L2-normalised."""
+        if self.manifest.text_encoder is None:
+            raise BadInput("this bundle has no text encoder; its labels are fixed")
+        if not prompts:
+            return np.zeros((0, self.manifest.embed_dim), np.float32)
+        if self._text_encoder is None:  # loaded on first use: most runs never change a label
+            tokenizer = ClipTokenizer(member(self.folder, "tokenizer.json"), self.manifest.text.context_length)
+            graph = OrtGraph(self.folder / self.manifest.text_encoder.file, self.device, self._threads)
+            self._text_encoder = tokenizer, graph
+        tokenizer, graph = self._text_encoder
+        return graph.run(tokens=tokenizer.encode(prompts))["text_embedding"]
+
+    def predict(self, frames: np.ndarray, timestamps: np.ndarray | None = None) -> Prediction:
+        """Labels and scores of one clip.
+
+        frames: uint8 [T, H, W, 3] RGB, any T; `window_frames` of them are used: evenly spaced in time when
+        `timestamps` (seconds, [T], ascending) are given, else evenly spaced in number.
+        """
+        window = self.manifest.video.window_frames
+        indices = sample_indices(len(frames), window)
+        if timestamps is not None:
+            times = np.asarray(timestamps, np.float64)
+            if times.shape != (len(frames),) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+                raise BadInput(f"timestamps must be {len(frames)} ascending seconds, got {list(times.shape)}")
+            wanted = times[0] + (np.arange(window) + 0.5) / window * (times[-1] - times[0])
+            indices = np.abs(times[None, :] - wanted[:, None]).argmin(axis=1)
+        used, inverse = np.unique(indices, return_inverse=True)
+        embeddings = self.encode_frames([frames[i] for i in used])[inverse]
+        labels = self.labels.current
+        logits, scores = self.score(l2_normalise(embeddings.mean(axis=0)), labels)
+        order = np.argsort(-logits)
+        return Prediction([labels.names[i] for i in order], scores[order], logits[order])
+
+    def score(self, embedding: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+        """Video embedding [D], L2-normalised -> (cosines [K], softmax(score_scale * cosines) [K])."""
+        logits = labels.embeddings @ embedding
+        shifted = np.exp(self.manifest.score_scale * (logits - logits.max()))
+        return logits, shifted / shifted.sum()

@@ -1,0 +1,1 @@
+"""Generated inputs and honest stand-ins for trained weights, shared by tests, benchmarks and export."""
