@@ -1,0 +1,51 @@
+"""`ski-edge convert`: an official checkpoint file becomes a checkpoint folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ski_edge.cli.output import JSON, emit, steps
+from ski_edge.errors import BadInput, require
+
+
+def register(app: typer.Typer) -> None:
+    app.command("convert", help="Turn an official checkpoint (ViFi-CLIP, SKI phase 2, CLIP) into a checkpoint folder.")(
+        convert
+    )
+
+
+def convert(
+    source: Path = typer.Argument(..., metavar="IN", help="Checkpoint file: .pth, .pt or .safetensors."),
+    out: Path = typer.Option(..., help="Checkpoint folder to write."),
+    family: str = typer.Option("auto", "--from", help="auto, vificlip, ski-vificlip or clip."),
+    settings: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="activation, base, classes, licence, template. May be repeated."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    parsed = {}
+    for item in settings:
+        key, equals, value = item.partition("=")
+        if not equals or not value:
+            raise BadInput(f"--set {item!r} must be KEY=VALUE")
+        parsed[key] = value
+    with steps(quiet=as_json) as step:
+        step("loading torch")
+        require("open_clip", "export", "convert")
+        from ski_edge.files import check_replaceable
+        from ski_edge.models import save_model
+        from ski_edge.models.checkpoint import CONFIG
+        from ski_edge.models.convert import convert as read
+
+        check_replaceable(out, CONFIG)
+        step(f"reading {source}")
+        model = read(source, family, parsed)
+        step(f"writing {out}")
+        save_model(model, out)
+    config = model.config
+    lines = [f"{out}: {config.model} {config.arch}", *(f"  {note}" for note in config.notes)]
+    lines.append(f"  licence: {config.licence}")
+    lines.append(f"next: ski-edge export --model {config.model} --weights {out} --out BUNDLE")
+    emit({"checkpoint": str(out), "config": config.model_dump(mode="json")}, as_json, "\n".join(lines))

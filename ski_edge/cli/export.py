@@ -1,0 +1,65 @@
+"""`ski-edge export`: a model becomes a verified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ski_edge.cli.output import JSON, emit, log, steps
+from ski_edge.errors import BadInput, require
+
+
+def register(app: typer.Typer) -> None:
+    app.command("export", help="Export a model as a verified bundle (ONNX) for the device.")(export)
+
+
+def export(
+    model: str = typer.Option(..., "-m", "--model", help="vificlip or ski-vificlip."),
+    weights: str = typer.Option(None, help="random, a checkpoint folder, an official file, or openclip:TAG."),
+    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336 or tiny."),
+    out: Path = typer.Option(None, help="Bundle folder to write. Default: runs/export/MODEL."),
+    classes: str = typer.Option(None, help="Label file, a,b,c, ntu60 or ntu120. Default: the model's, else ntu60."),
+    format: str = typer.Option("onnx", help="onnx."),
+    precision: str = typer.Option("fp32", help="fp32."),
+    opset: int = typer.Option(18, help="ONNX opset, 18 to 23."),
+    clips: Path = typer.Option(None, help="Folder of videos for the parity check. Default: generated frames."),
+    as_json: bool = JSON,
+) -> None:
+    if format != "onnx":
+        raise BadInput(f"--format {format!r} is not available; this version writes onnx")
+    out = out or Path("runs/export") / model
+    with steps(quiet=as_json) as step:
+        step("loading torch")
+        for package in ("torch", "open_clip", "onnx", "onnxscript"):
+            require(package, "export", "export")
+        from ski_edge.bundle import read_labels, read_manifest
+        from ski_edge.export import export_model
+        from ski_edge.models import resolve_weights
+
+        labels = read_labels(classes) if classes else None
+        step(f"building {model}")
+        network = resolve_weights(model, weights, arch)
+        export_model(network, out, classes=labels, precision=precision, opset=opset, clips=clips, progress=step)
+    if weights == "random":
+        log("note: the weights are random; speed is real, labels are meaningless until trained weights are used")
+    for line in network.config.notes:
+        log(f"note: {line}")
+    manifest = read_manifest(out)
+    emit({"bundle": str(out), "manifest": manifest.model_dump(mode="json")}, as_json, lambda: _text(out, manifest))
+
+
+def _text(out: Path, manifest: Any) -> str:
+    import json
+
+    parity = json.loads((out / "parity.json").read_text("utf-8"))
+    error = parity["frames"]["max_abs_error"]
+    size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
+    labels = len(json.loads((out / "labels.json").read_text("utf-8")))
+    return (
+        f"{out}: {manifest.model} {manifest.arch}, {labels} labels, {size:.1f} MB, "
+        f"{manifest.cost.gmacs:.3g} GMACs a frame; parity with torch on {parity['inputs']}: "
+        f"max error {error:.1e}, cosine {parity['frames']['min_cosine']:.7f}\n"
+        f"next: ski-edge monitor --model {out} --source VIDEO"
+    )

@@ -1,0 +1,116 @@
+"""`ski-edge monitor`: a video or camera becomes activities and events."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, seconds
+from ski_edge.errors import BadInput
+
+
+def register(app: typer.Typer) -> None:
+    app.command("monitor", help="Watch a video file, camera or stream; write events, SQLite, video and timeline.")(
+        monitor
+    )
+
+
+def monitor(
+    model: Path = typer.Option(..., "-m", "--model", help="Bundle folder."),
+    source: str = typer.Option(..., "-s", "--source", help="0 (USB camera), a video file, or rtsp://..."),
+    out: Path = typer.Option(None, help="Folder for the results. Default: runs/monitor/NAME."),
+    labels: str = typer.Option(None, help="Label file (watched while running), a,b,c, ntu60 or ntu120."),
+    every: str = typer.Option(None, help="Time between updates, 0.5s or 200ms. Default: fills the bundle's window."),
+    conf: float = typer.Option(0.5, help="Smoothed score a label needs to become the activity."),
+    conf_leave: float = typer.Option(None, help="Score below which it is given up. Default: 0.7 x conf."),
+    smooth: float = typer.Option(1.0, help="Smoothing time constant in seconds; 0: none."),
+    camera: str = typer.Option("camera", help="Name of the camera in events."),
+    save_video: bool = typer.Option(
+        None, "--save-video/--no-save-video", help="Write annotated.mp4. Default: for files yes, for cameras no."
+    ),
+    headless: bool = typer.Option(False, "--headless", help="Open no window, also where there is a screen."),
+    realtime: bool = typer.Option(False, "--realtime", help="Play files at recorded speed, dropping what is late."),
+    duration: str = typer.Option(None, help="Stop after this much source time: 30s, 10m."),
+    timeout: str = typer.Option("10s", help="How long to wait for a camera or stream."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an earlier run in --out."),
+    backend: str = BACKEND,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    as_json: bool = JSON,
+) -> None:
+    import re
+
+    from ski_edge.bundle import read_labels
+    from ski_edge.monitor import ActivityRules, Monitor, MonitorOptions, open_source
+    from ski_edge.monitor.pipeline import clear_out, prepare_out
+    from ski_edge.monitor.status import StatusLine
+    from ski_edge.runtime import open_bundle
+
+    if not re.fullmatch(r"[a-zA-Z0-9_-]+", camera):
+        raise BadInput(f"--camera {camera!r} may hold letters, digits, - and _ only")
+    rules = ActivityRules(conf, conf_leave if conf_leave is not None else 0.7 * conf, smooth)
+    every_s = seconds(every, "--every") if every else None
+    duration_s = seconds(duration, "--duration") if duration else None
+    timeout_s = seconds(timeout, "--timeout")
+    if out is None:
+        out = next_folder(Path("runs/monitor"), Path(source).stem if "://" not in source else "stream")
+    prepare_out(out, overwrite)
+    new_labels = read_labels(labels) if labels else None
+    opened = open_source(source, timeout_s)
+    session = open_bundle(model, backend, device, threads)
+    if new_labels is not None:
+        session.labels.replace(new_labels)
+    screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    options = MonitorOptions(
+        out=out,
+        every_s=every_s,
+        rules=rules,
+        labels_file=Path(labels) if labels and Path(labels).is_file() else None,
+        camera=camera,
+        realtime=realtime,
+        save_video=not opened.live if save_video is None else save_video,
+        window=screen and not headless,
+        duration_s=duration_s,
+    )
+    run = Monitor(session, opened, options)
+    if not as_json:
+        log(_heading(run, opened))
+    clear_out(out)
+    status = StatusLine(quiet=as_json)
+    try:
+        summary = run.run(status)
+    finally:
+        status.close()
+    emit(asdict(summary), as_json, lambda: _text(summary, out))
+
+
+def _heading(run: Any, source: Any) -> str:
+    manifest = run.session.manifest
+    labels = len(run.session.labels.current.names)
+    return (
+        f"{manifest.model} {manifest.arch} ({manifest.provenance.weights}), {labels} labels, "
+        f"one update each {run.stream.every_s:g} s, window {run.stream.window_s:g} s | "
+        f"{source.name}: {source.size[1]}x{source.size[0]}, {source.fps:.3g} fps | Ctrl-C ends"
+    )
+
+
+def next_folder(parent: Path, name: str) -> Path:
+    """parent/name, parent/name2, parent/name3: the first that does not exist."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}{number}")).exists():
+        number += 1
+    return folder
+
+
+def _text(summary: Any, out: Path) -> str:
+    files = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+    dropped = f", {summary.dropped} frames dropped" if summary.dropped else ""
+    return (
+        f"{summary.seconds:.1f} s of video in {summary.wall_s:.1f} s: {summary.frames} frames, "
+        f"{summary.updates} updates (p50 {summary.update_p50_ms:.1f} ms, p95 {summary.update_p95_ms:.1f} ms)"
+        f"{dropped}, {summary.events} events; {summary.stopped}\n{out}: {', '.join(files)}"
+    )

@@ -1,0 +1,107 @@
+"""What people look at: the annotated video, the window, and the timeline of a run."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ski_edge.errors import BadInput, require
+from ski_edge.monitor.activity import UNKNOWN, ActivityState
+
+_MIN_HEIGHT = 360  # pixels; smaller pictures are enlarged so that text can be read
+
+
+class Annotator:
+    """Draws the activity and the best labels on RGB frames; every output has one even size."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._cv2 = require("cv2", "video", "drawing")
+        factor = max(1.0, _MIN_HEIGHT / height)
+        self.size = (round(width * factor / 2) * 2, round(height * factor / 2) * 2)  # (width, height), as OpenCV
+
+    def draw(self, image: np.ndarray, state: ActivityState, seconds: float) -> np.ndarray:
+        """uint8 [H, W, 3] RGB -> annotated BGR picture of `size`."""
+        cv2 = self._cv2
+        picture = cv2.resize(image[:, :, ::-1], self.size, interpolation=cv2.INTER_LINEAR)
+        unit = self.size[1] / 360
+        rows = [(state.label, state.score), *state.top(3)]
+        top = int(self.size[1] - (24 + 17 * 3 + 12) * unit)
+        picture[top:] = (picture[top:] * 0.35).astype(np.uint8)
+        for i, (name, score) in enumerate(rows):
+            big = i == 0
+            y = int(top + (20 if big else 24 + 17 * i - 2) * unit)
+            if not big:
+                length = int((self.size[0] - 20 * unit) * min(score, 1.0))
+                end = (int(10 * unit) + length, y + int(3 * unit))
+                cv2.rectangle(picture, (int(10 * unit), y - int(11 * unit)), end, (110, 80, 30), -1)
+            grey = big and name == UNKNOWN
+            colour = (180, 180, 180) if grey else (90, 230, 120) if big else (255, 255, 255)
+            text = f"{ascii_text(name)}  {score:.2f}" if not grey else f"unknown: {ascii_text(state.why)}"
+            scale = (0.62 if big else 0.42) * unit
+            origin = (int(12 * unit), y)
+            cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, max(1, round(unit)), cv2.LINE_AA)
+        clock = f"{int(seconds // 60):02d}:{seconds % 60:04.1f}"
+        cv2.putText(
+            picture, clock, (int(8 * unit), int(20 * unit)), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, (255, 255, 255),
+            max(1, round(unit)), cv2.LINE_AA,
+        )  # fmt: skip
+        return picture
+
+
+def ascii_text(text: str) -> str:
+    """OpenCV's stroke font knows ASCII only: accents are dropped, curly quotes straightened, the rest is `?`."""
+    plain = text.translate(str.maketrans("‘’“”–—", "''\"\"--"))
+    folded = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    return folded.encode("ascii", "replace").decode("ascii")
+
+
+class VideoFile:
+    """An MP4 that appears under its name only when it is complete."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        cv2 = require("cv2", "video", "--save-video")
+        self._path, self._part = path, path.with_name(f".{path.stem}.part{path.suffix}")
+        self._writer: Any = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+        if not self._writer.isOpened():
+            raise BadInput(f"{path} cannot be written; check the folder, or leave --save-video away")
+
+    def write(self, picture: np.ndarray) -> None:
+        self._writer.write(picture)
+
+    def close(self) -> None:
+        self._writer.release()
+        self._part.replace(self._path)
+
+
+def draw_timeline(
+    path: Path, events: Sequence[dict[str, Any]], trace: Sequence[tuple[float, float]], title: str, enter: float
+) -> None:
+    """A PNG: one bar per event and label above, the best smoothed score over time below.
+
+    events: rows of the store, all ended; trace: (seconds, score) pairs.
+    """
+    require("matplotlib", "plot", "the timeline picture")
+    from matplotlib.figure import Figure
+
+    labels = list(dict.fromkeys(str(event["label"]) for event in events if event["label"] != UNKNOWN)) + [UNKNOWN]
+    start = min((float(event["start_time"]) for event in events), default=0.0)
+    figure = Figure(figsize=(11, 2.4 + 0.32 * len(labels)), layout="constrained")
+    bars, scores = figure.subplots(2, 1, sharex=True, height_ratios=[max(1.0, 0.32 * len(labels)), 1.2])
+    for event in events:
+        row = labels.index(str(event["label"]))
+        begin, end = float(event["start_time"]) - start, float(event["end_time"]) - start
+        colour = "#b8bcc2" if event["label"] == UNKNOWN else f"C{row % 10}"
+        bars.broken_barh([(begin, max(end - begin, 1e-3))], (row - 0.4, 0.8), facecolors=colour)
+    bars.set_yticks(range(len(labels)), labels)
+    bars.set_ylim(len(labels) - 0.5, -0.5)
+    bars.set_title(title, fontsize=10, loc="left")
+    if trace:
+        times, values = np.array(trace).T
+        scores.plot(times - start, values, color="#3564a8", linewidth=1.2)
+    scores.axhline(enter, color="#b03030", linewidth=0.8, linestyle="--")
+    scores.set(ylim=(0, 1.02), ylabel="best score", xlabel="seconds since the start (dashed: needed to be believed)")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,275 @@
+"""The monitor: frames -> streaming window -> activity -> events, video, timeline. One readable loop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ski_edge.bundle.labels import read_labels
+from ski_edge.errors import BadInput, MissingDependency, SkiEdgeError, require
+from ski_edge.files import write_json
+from ski_edge.monitor.activity import ActivityRules, ActivityState
+from ski_edge.monitor.picture import Annotator, VideoFile, draw_timeline
+from ski_edge.monitor.sources import Frame, FrameReader, Source
+from ski_edge.monitor.store import Event, EventStore, read_events
+from ski_edge.runtime import FrameStream, Session, Update
+
+SUMMARY_FILE, VIDEO_FILE, TIMELINE_FILE = "summary.json", "annotated.mp4", "timeline.png"
+_RECENT = 512  # updates behind the latency percentiles of the status line
+_TRACE = 4096  # points of the timeline; beyond, every second one is forgotten, so days fit in memory
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """What a run does besides recognising."""
+
+    out: Path
+    every_s: float | None = None  # seconds between updates; None: the bundle's window_s / window_frames
+    rules: ActivityRules = field(default_factory=ActivityRules)
+    labels_file: Path | None = None  # re-read while running when it changes
+    camera: str = "camera"  # name in events
+    realtime: bool = False  # files at recorded speed
+    save_video: bool = False
+    window: bool = False  # show the picture on the screen
+    duration_s: float | None = None  # stop after this many seconds of source time
+
+
+@dataclass(slots=True)
+class Summary:
+    """What happened; written as summary.json."""
+
+    source: str
+    seconds: float = 0.0  # of source time
+    wall_s: float = 0.0
+    frames: int = 0
+    updates: int = 0
+    dropped: int = 0  # frames thrown away because recognition was behind
+    broken: int = 0  # frames the decoder could not make a picture of
+    lost: int = 0  # frames the file promised and does not have
+    expected_frames: int | None = None
+    events: int = 0
+    update_p50_ms: float = 0.0
+    update_p95_ms: float = 0.0
+    lag_p95_ms: float = 0.0  # frame decoded -> state known
+    stopped: str = "end of source"
+    out: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class Monitor:
+    """One source, one bundle, one run."""
+
+    def __init__(self, session: Session, source: Source, options: MonitorOptions) -> None:
+        self.session, self.source, self.options = session, source, options
+        self.stream = FrameStream(session, options.every_s)
+        self.state = ActivityState(options.rules, self.stream.window_s)
+        self.summary = Summary(source.name, expected_frames=source.expected_frames, out=str(options.out))
+        self.update_s: deque[float] = deque(maxlen=_RECENT)
+        self._lag_s: deque[float] = deque(maxlen=_RECENT)
+        self._trace: list[tuple[float, float]] = []
+        self._trace_stride = 1
+        self._stop_reason = ""
+        self._labels_mtime = _mtime(options.labels_file)
+        # Times in events: Unix time for live sources, seconds of the file otherwise.
+        self._epoch = time.time() if source.live else 0.0
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to end after the current frame; safe from a signal handler."""
+        self._stop_reason = self._stop_reason or reason
+
+    def run(self, on_status: Callable[[Monitor], None] = lambda monitor: None) -> Summary:
+        """Process the source to its end, to `stop`, or to Ctrl-C; finish all files either way."""
+        options, source = self.options, self.source
+        options.out.mkdir(parents=True, exist_ok=True)
+        provenance = self.session.manifest.provenance
+        store = EventStore(
+            options.out,
+            started_at=time.time(),
+            clock="unix" if source.live else "media",
+            source=source.name,
+            model=f"{self.session.manifest.model} {self.session.manifest.arch}",
+            weights=provenance.weights,
+        )
+        annotator = Annotator(*source.size) if options.save_video or options.window else None
+        video = VideoFile(options.out / VIDEO_FILE, annotator.size, source.fps) if options.save_video else None
+        catch_up = source.live or options.realtime
+        reader = FrameReader(source, "drop-oldest" if catch_up else "block", paced=options.realtime and not source.live)
+        began = time.monotonic()
+        try:
+            with _signals(self):
+                for frame in reader:
+                    self._frame(frame, store)
+                    if annotator is not None:
+                        self._show(annotator.draw(frame.image, self.state, frame.timestamp), video)
+                    on_status(self)
+                    if self._stop_reason:
+                        break
+        finally:
+            reader.close()
+            store.end(self._epoch + self.summary.seconds)
+            store.close()
+            if video is not None:
+                video.close()
+            self._finish(began, store.count)
+        return self.summary
+
+    def _frame(self, frame: Frame, store: EventStore) -> None:
+        summary = self.summary
+        summary.frames += 1
+        if summary.frames == 1:
+            store.start(self._event(frame.timestamp))
+        summary.seconds = frame.timestamp
+        if self.options.duration_s is not None and frame.timestamp >= self.options.duration_s:
+            self.stop("--duration reached")
+        started = time.perf_counter()
+        update = self.stream.push(frame.image, frame.timestamp)
+        if update is None:
+            return
+        self.update_s.append(time.perf_counter() - started)
+        self._react(update, store)
+        self._lag_s.append(time.monotonic() - frame.arrived)
+        self._watch_labels()
+
+    def _react(self, update: Update, store: EventStore) -> None:
+        """Move the state on; a change of state closes one event and opens the next."""
+        before = self.state.label
+        self.state.step(update)
+        self.summary.updates += 1
+        if self.state.label != before:
+            store.start(self._event(update.timestamp))
+        else:
+            store.progress(self.state.score, self._explain())
+        if self.summary.updates % self._trace_stride == 0:
+            self._trace.append((self._epoch + update.timestamp, self.state.top(1)[0][1]))
+        if len(self._trace) > _TRACE:
+            self._trace, self._trace_stride = self._trace[::2], self._trace_stride * 2
+
+    def _event(self, timestamp: float) -> Event:
+        score = self.state.score
+        return Event(
+            camera=self.options.camera,
+            label=self.state.label,
+            score=score,
+            top_score=score,
+            start_time=self._epoch + timestamp,
+            model=self.session.manifest.model,
+            labels_version=self.session.labels.current.version,
+            explain=self._explain(),
+        )
+
+    def _explain(self) -> dict[str, object]:
+        return {"top": self.state.top(), "why": self.state.why}
+
+    def _watch_labels(self) -> None:
+        """Take over an edited label file; a bad one is reported and the labels stay."""
+        path = self.options.labels_file
+        if path is None or (now := _mtime(path)) == self._labels_mtime:
+            return
+        self._labels_mtime = now
+        try:
+            labels = self.session.labels.replace(read_labels(str(path)))
+            self.note(f"labels changed at {self.summary.seconds:.1f} s: {len(labels.names)} (version {labels.version})")
+        except SkiEdgeError as error:
+            self.note(f"labels kept: {error}")
+
+    def note(self, text: str) -> None:
+        """Something a person should know: on stderr now, in summary.json later."""
+        self.summary.notes.append(text)
+        print(f"\nnote: {text}", file=sys.stderr)  # noqa: T201 - stderr is the log
+
+    def _show(self, picture: np.ndarray, video: VideoFile | None) -> None:
+        if video is not None:
+            video.write(picture)
+        if self.options.window:
+            cv2 = require("cv2", "video", "the window")
+            cv2.imshow("ski-edge", picture)
+            if cv2.waitKey(1) & 0xFF in (27, ord("q")):
+                self.stop("closed by the user")
+
+    def _finish(self, began: float, events: int) -> None:
+        summary, stats = self.summary, self.source.stats
+        summary.wall_s = time.monotonic() - began
+        summary.events = events
+        summary.dropped, summary.broken = stats.dropped, stats.broken
+        summary.stopped = self._stop_reason or "end of source"
+        if not self._stop_reason:
+            summary.lost = self.source.lost
+        if summary.lost:
+            share = 100 * summary.lost / (self.source.expected_frames or 1)
+            self.note(
+                f"{self.source.name}: {stats.decoded} of {self.source.expected_frames} frames decode, "
+                f"{summary.lost} are lost ({share:.0f} %): the file is damaged or cut short"
+            )
+        summary.update_p50_ms, summary.update_p95_ms = percentiles_ms(self.update_s)
+        summary.lag_p95_ms = percentiles_ms(self._lag_s)[1]
+        try:
+            title = f"{self.source.name} · {self.session.manifest.model} {self.session.manifest.arch}"
+            trace, rules = self._trace, self.options.rules
+            draw_timeline(self.options.out / TIMELINE_FILE, read_events(self.options.out), trace, title, rules.enter)
+        except MissingDependency as error:
+            self.note(f"no {TIMELINE_FILE}: {error}")
+        write_json(self.options.out / SUMMARY_FILE, asdict(summary))
+
+
+def percentiles_ms(seconds: deque[float]) -> tuple[float, float]:
+    """(p50, p95) in milliseconds; zeros when there is nothing yet."""
+    if not seconds:
+        return 0.0, 0.0
+    p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
+    return float(p50), float(p95)
+
+
+def prepare_out(out: Path, overwrite: bool) -> None:
+    """Refuse to mix two runs; called before anything is opened, writes nothing."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file; give a folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / SUMMARY_FILE).exists() and not (out / "events.jsonl").exists():
+            raise BadInput(f"--out {out} holds other files; give a new folder")
+        if not overwrite:
+            raise BadInput(f"--out {out} already holds a run; give another folder, or --overwrite")
+
+
+def clear_out(out: Path) -> None:
+    """Remove an earlier run's files, and nothing else."""
+    names = ("events.jsonl", "monitor.sqlite", "monitor.sqlite-wal", "monitor.sqlite-shm", SUMMARY_FILE, VIDEO_FILE)
+    for name in (*names, TIMELINE_FILE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _mtime(path: Path | None) -> float:
+    try:
+        return path.stat().st_mtime if path is not None else 0.0
+    except OSError:
+        return 0.0  # being replaced by an editor: looked at again with the next update
+
+
+class _signals:
+    """Ctrl-C and SIGTERM end the run cleanly instead of killing it; a second Ctrl-C kills."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._monitor.stop(f"stopped by {signal.Signals(number).name}")
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
