@@ -46,7 +46,9 @@ def read_clip_frames(clips: str | Path, count: int) -> list[np.ndarray]:
             raise BadInput(f"--clips: no frame of {path} can be decoded; remove it")
         frames.append(_shrink(frame[:, :, ::-1], cv2))
     height, width = frames[0].shape[:2]
-    return [np.ascontiguousarray(cv2.resize(f, (width, height)) if f.shape[:2] != (height, width) else f) for f in frames]
+    return [
+        np.ascontiguousarray(cv2.resize(f, (width, height)) if f.shape[:2] != (height, width) else f) for f in frames
+    ]
 
 
 def _shrink(frame: np.ndarray, cv2: object) -> np.ndarray:

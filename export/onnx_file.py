@@ -40,7 +40,9 @@ def write_onnx(
     metadata: dict[str, str],
 ) -> None:
     """Export a one-input, one-output module. dynamic: axis of the input -> name of its size."""
-    axes = {axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()}
+    axes = {
+        axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()
+    }
     with _quiet():
         program = torch.onnx.export(
             module.eval(),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ski_edge.files import read_text
 from ski_edge.errors import BadInput
+from ski_edge.files import read_text
 
 LABEL_SETS = ("ntu60", "ntu120")
 MAX_LABELS = 10_000  # far above any use; a wrong file (a log, a video list) should not run for hours

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import ValidationError, model_validator
 
-from ski_edge.files import member, read_text, sha256_file
 from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
+from ski_edge.files import member, read_text, sha256_file
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -83,9 +83,7 @@ class Manifest(Contract):
 def file_entries(folder: Path) -> dict[str, FileEntry]:
     """Hash and size of every file below `folder`, the manifest excepted."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
-    return {
-        p.relative_to(folder).as_posix(): FileEntry(sha256=sha256_file(p), bytes=p.stat().st_size) for p in paths
-    }
+    return {p.relative_to(folder).as_posix(): FileEntry(sha256=sha256_file(p), bytes=p.stat().st_size) for p in paths}
 
 
 def read_manifest(folder: Path) -> Manifest:

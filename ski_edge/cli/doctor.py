@@ -40,7 +40,9 @@ def examine() -> dict[str, Any]:
             "run on CUDA": _why_not_cuda_runtime(),
             "native kernels on CUDA": _native_cuda(),
             "read video and cameras": _why_not("cv2", "video", "reading video"),
-            "export and convert": _first(_why_not(m, "export", "export") for m in ("torch", "open_clip", "onnx", "onnxscript")),
+            "export and convert": _first(
+                _why_not(m, "export", "export") for m in ("torch", "open_clip", "onnx", "onnxscript")
+            ),
             "timeline and benchmark pictures": _why_not("matplotlib", "plot", "pictures"),
             "TensorRT": "this version has no TensorRT backend; bundles run on ONNX Runtime",
         },
@@ -97,7 +99,13 @@ def _system() -> dict[str, Any]:
     release = Path("/etc/nv_tegra_release")
     jetson = release.read_text(errors="replace").splitlines()[0] if release.is_file() else ""
     cameras = sorted(str(p) for p in Path("/dev").glob("video*"))
-    return {**machine(), "memory_gb": round(memory, 1), "release": platform.release(), "jetson": jetson, "cameras": cameras}
+    return {
+        **machine(),
+        "memory_gb": round(memory, 1),
+        "release": platform.release(),
+        "jetson": jetson,
+        "cameras": cameras,
+    }
 
 
 def _conflicts(versions: dict[str, str]) -> list[str]:
@@ -117,7 +125,8 @@ def _text(report: dict[str, Any]) -> str:
     system, native = report["system"], report["native"]
     lines = [
         f"ski-edge {report['ski_edge']}",
-        f"{system['cpu']}, {system['cores']} cores, {system['memory_gb']} GB, {system['system']}, Python {system['python']}",
+        f"{system['cpu']}, {system['cores']} cores, {system['memory_gb']} GB, {system['system']}",
+        f"Python {system['python']}",
         *([system["jetson"]] if system["jetson"] else []),
         f"cameras: {', '.join(system['cameras']) or 'none in /dev'}",
         "",
@@ -126,7 +135,11 @@ def _text(report: dict[str, Any]) -> str:
     if native["why_not"]:
         lines.append(f"native module: {native['why_not']}")
     else:
-        cuda = f"CUDA {native['cuda_version']} code for {native['cuda_archs']}" if native["cuda_version"] else "no CUDA code"
+        cuda = (
+            f"CUDA {native['cuda_version']} code for {native['cuda_archs']}"
+            if native["cuda_version"]
+            else "no CUDA code"
+        )
         lines.append(f"native module: {native['version']}, {native['compiler']}, {cuda}")
     lines.append("")
     for what, reason in report["why_not"].items():

@@ -47,7 +47,9 @@ def verify(
         [name, f"{d.max_abs_error:.2e}", f"{d.mean_abs_error:.2e}", f"{d.relative_error:.2e}", f"{d.min_cosine:.8f}"]
         for name, d in rows
     ]
-    title = f"{bundle} on {parity.backend}/{parity.device} against {parity.reference} ({parity.num_frames} {parity.inputs})"
+    title = (
+        f"{bundle} on {parity.backend}/{parity.device} against {parity.reference} ({parity.num_frames} {parity.inputs})"
+    )
     text = table(title, header, cells)
     text += f"\ntop-1 agreement {parity.top1_agreement:.3f} of {parity.decided_frames} decided frames"
     if parity.passed or not as_json:

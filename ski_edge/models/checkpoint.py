@@ -68,7 +68,9 @@ def load_state(model: ViFiCLIP, state: dict[str, Tensor], where: str) -> None:
         raise BadInput(f"{where}: missing tensors {missing[:3]} ({len(missing)}), unknown {extra[:3]} ({len(extra)})")
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
-            raise BadInput(f"{where}: {name} is {list(tensor.shape)}, {model.config.arch} needs {list(wanted[name].shape)}")
+            raise BadInput(
+                f"{where}: {name} is {list(tensor.shape)}, {model.config.arch} needs {list(wanted[name].shape)}"
+            )
         if not torch.isfinite(tensor).all():
             raise BadInput(f"{where}: {name} holds NaN or infinity; the checkpoint is damaged or training diverged")
     state = {name: tensor.float() for name, tensor in state.items()}

@@ -61,7 +61,10 @@ def _rename_clip(name: str) -> str | None:
     if name in ("input_resolution", "context_length", "vocab_size"):
         return None
     name = name.removeprefix("text.")
-    if re.match(r"(visual|transformer|ln_final)\.|(positional_embedding|text_projection|logit_scale|token_embedding\.weight)$", name):
+    if re.match(
+        r"(visual|transformer|ln_final)\.|(positional_embedding|text_projection|logit_scale|token_embedding\.weight)$",
+        name,
+    ):
         return name
     raise KeyError(name)
 

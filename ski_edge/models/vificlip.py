@@ -52,7 +52,9 @@ class ViFiCLIP(nn.Module):
 
         arch = clip_arch(config.arch)
         if config.preprocessing.crop != arch.image_size:
-            raise BadInput(f"{config.arch} takes {arch.image_size} px frames, the config crops {config.preprocessing.crop}")
+            raise BadInput(
+                f"{config.arch} takes {arch.image_size} px frames, the config crops {config.preprocessing.crop}"
+            )
         self.config = config
         self.clip = CLIP(
             arch.embed_dim,

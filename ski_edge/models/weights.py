@@ -46,11 +46,13 @@ def resolve_weights(model: str, weights: str | None, arch: str | None) -> ViFiCL
 
 
 def _from_open_clip(tag: str, arch: str) -> ViFiCLIP:
-    """CLIP weights that open_clip knows by tag (downloaded by it), with the activation and pixel statistics they need."""
+    """CLIP weights that open_clip knows by tag (it downloads them), with their own activation and pixel statistics."""
     import open_clip
 
     if arch not in ARCHS or arch == "tiny":
-        raise BadInput(f"open_clip has no weights for arch {arch!r}; use one of {', '.join(a for a in ARCHS if a != 'tiny')}")
+        raise BadInput(
+            f"open_clip has no weights for arch {arch!r}; use one of {', '.join(a for a in ARCHS if a != 'tiny')}"
+        )
     settings = open_clip.get_pretrained_cfg(arch, tag)
     if not settings:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(arch))

@@ -43,7 +43,9 @@ class Annotator:
             text = f"{ascii_text(name)}  {score:.2f}" if not grey else f"unknown: {ascii_text(state.why)}"
             scale = (0.62 if big else 0.42) * unit
             origin = (int(12 * unit), y)
-            cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, max(1, round(unit)), cv2.LINE_AA)
+            cv2.putText(
+                picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, max(1, round(unit)), cv2.LINE_AA
+            )
         clock = f"{int(seconds // 60):02d}:{seconds % 60:04.1f}"
         cv2.putText(
             picture, clock, (int(8 * unit), int(20 * unit)), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, (255, 255, 255),
@@ -87,7 +89,8 @@ def draw_timeline(
     require("matplotlib", "plot", "the timeline picture")
     from matplotlib.figure import Figure
 
-    labels = list(dict.fromkeys(str(event["label"]) for event in events if event["label"] != UNKNOWN)) + [UNKNOWN]
+    known = dict.fromkeys(str(event["label"]) for event in events if event["label"] != UNKNOWN)
+    labels = [*known, UNKNOWN]
     start = min((float(event["start_time"]) for event in events), default=0.0)
     figure = Figure(figsize=(11, 2.4 + 0.32 * len(labels)), layout="constrained")
     bars, scores = figure.subplots(2, 1, sharex=True, height_ratios=[max(1.0, 0.32 * len(labels)), 1.2])

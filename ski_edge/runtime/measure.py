@@ -88,7 +88,9 @@ def measure(
         "weights_sha256": manifest.provenance.weights_sha256,
         "format": "onnx",
         "backend": session.backend,
-        "backend_version": importlib.metadata.version("onnxruntime-gpu" if session.device.kind == "cuda" else "onnxruntime"),
+        "backend_version": importlib.metadata.version(
+            "onnxruntime-gpu" if session.device.kind == "cuda" else "onnxruntime"
+        ),
         "precision_asked": manifest.precision.asked,
         "precision_realised": manifest.precision.realised,
         "device": machine(session),
@@ -151,7 +153,9 @@ def machine(session: Session | None = None) -> dict[str, object]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = names[0] if names else name
     return {
         "device": str(session.device) if session else "cpu",

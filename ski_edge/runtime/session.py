@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ski_edge.files import member, read_text
 from ski_edge.bundle.labels import Label, LabelBank, LabelSet, l2_normalise
 from ski_edge.bundle.manifest import Manifest, check_files, read_manifest
 from ski_edge.bundle.tokenizer import ClipTokenizer
 from ski_edge.errors import BadInput
+from ski_edge.files import member, read_text
 from ski_edge.runtime.ort import Device, OrtGraph, parse_device
 from ski_edge.runtime.preprocess import preprocess_clip, sample_indices
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ski_edge.files import member
 from ski_edge.bundle.labels import embed_labels, l2_normalise
 from ski_edge.errors import BadInput, ParityFailed
+from ski_edge.files import member
 from ski_edge.runtime.session import Session
 
 REFERENCE = "reference.npz"

@@ -8,11 +8,12 @@ namespace ski_edge {
 
 struct CudaDevice {
   std::string name;
-  int sm;                      // compute capability, 87 for 8.7
-  unsigned long long memory;   // bytes
+  int sm;                     // compute capability, 87 for 8.7
+  unsigned long long memory;  // bytes
 };
 
-// Empty when CUDA can run; else one line that says why not (no CUDA code in this build, no driver, no device).
+// Empty when CUDA can run; else one line that says why not (no CUDA code in this build, no driver, no
+// device).
 std::string why_not_cuda();
 
 // The devices the driver reports; empty exactly when why_not_cuda() is not.

@@ -1,0 +1,117 @@
+"""Who may import whom (DESIGN: folders), checked in the sources and by running the device half without torch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TORCH = {"torch", "torchvision", "open_clip", "timm", "transformers", "lightning", "onnx", "onnxscript"}
+BASE = {"errors", "files", "contracts", "_native"}
+
+# folder -> ski_edge folders it may import
+MAY = {
+    "skeleton": set(),
+    "bundle": set(),
+    "runtime": {"bundle", "skeleton", "testing.clips"},
+    "monitor": {"runtime", "bundle", "skeleton"},
+    "ops": {"skeleton"},
+    "models": {"ops", "skeleton"},
+    "data": {"ops", "skeleton"},
+    "train": {"models", "data", "ops", "skeleton"},
+    "evaluate": {"models", "data", "ops", "skeleton"},
+    "export": {"models", "bundle", "runtime", "testing.clips"},
+    "testing": {"models", "ops", "skeleton"},
+}
+DEVICE = ("bundle", "runtime", "monitor", "skeleton")
+
+
+def sources(folder: str) -> list[Path]:
+    base = ROOT / "export" if folder == "export" else ROOT / "ski_edge" / folder
+    return sorted(base.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write ski_edge...."
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("folder", MAY)
+def test_folders_import_only_what_the_design_allows(folder):
+    for path in sources(folder):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] != "ski_edge" or len(parts) == 1:
+                continue
+            allowed = {folder, *BASE} | MAY[folder]
+            known = any(".".join(parts[1:]).startswith(entry) for entry in allowed) or parts[1] == "__version__"
+            assert known, f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("folder", DEVICE)
+def test_device_folders_never_name_torch(folder):
+    for path in sources(folder):
+        found = {name.split(".")[0] for name in imports(path)} & TORCH
+        assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+def test_every_folder_is_in_the_table():
+    folders = {p.parent.name for p in (ROOT / "ski_edge").glob("*/__init__.py")}
+    assert folders - set(MAY) == {"cli"}
+
+
+def test_nothing_but_the_command_line_imports_export():
+    for path in (ROOT / "ski_edge").rglob("*.py"):
+        if path.parent.name == "cli" or path == ROOT / "ski_edge" / "__init__.py":
+            continue
+        assert not any(name.startswith("ski_edge.export") for name in imports(path)), path
+
+
+def test_help_is_light(without_torch):
+    """What makes --help slow is what it imports."""
+    code = """
+from ski_edge.cli.main import main
+assert main(["--help"]) == 0
+heavy = {"numpy", "cv2", "onnxruntime", "matplotlib", "tokenizers"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = without_torch(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_device_half_runs_without_torch(without_torch, tiny_bundle):
+    code = """
+import numpy as np, ski_edge
+from ski_edge.testing.clips import moving_shapes
+session = ski_edge.open_bundle(sys.argv[1])
+stream = ski_edge.FrameStream(session)
+updates = [stream.push(frame, t / 30) for t, frame in enumerate(moving_shapes(60))]
+assert sum(u is not None for u in updates) == 8, updates
+session.labels.replace(["cooking", "falling"])
+session.labels.add("taking medicine", ["a photo of a person taking a pill."])
+session.labels.remove("cooking")
+assert session.predict(moving_shapes(20)).label in ("falling", "taking medicine")
+from ski_edge.runtime.verify import verify
+assert verify(session).passed
+import ski_edge.monitor, ski_edge.bundle
+"""
+    done = without_torch(code, tiny_bundle)
+    assert done.returncode == 0, done.stderr
+
+
+def test_monitor_runs_without_torch(without_torch, tiny_bundle, tmp_path, generated_video):
+    code = "from ski_edge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    done = without_torch(
+        code, "monitor", "-m", tiny_bundle, "-s", generated_video, "--out", tmp_path / "o", "--headless"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "events.jsonl").read_text().count("\n") >= 2
