@@ -65,7 +65,10 @@ def load_state(model: ViFiCLIP, state: dict[str, Tensor], where: str) -> None:
     wanted = state_of(model)
     missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or extra:
-        raise BadInput(f"{where}: missing tensors {missing[:3]} ({len(missing)}), unknown {extra[:3]} ({len(extra)})")
+        raise BadInput(
+            f"{where}: not the tensors of a {model.config.arch}: "
+            f"missing {missing[:3]} ({len(missing)}), unknown {extra[:3]} ({len(extra)})"
+        )
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
             raise BadInput(

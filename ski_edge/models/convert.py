@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ski_edge.contracts import TextContract
 from ski_edge.errors import BadInput
 from ski_edge.files import read_text, sha256_file
 from ski_edge.models.archs import ARCHS, ClipArch
@@ -115,7 +114,7 @@ def convert(path: str | Path, family: str = "auto", settings: dict[str, str] | N
         "arch": arch_name,
         "activation": settings.get("activation", "quickgelu"),
         "licence": settings.get("licence", chosen.licence),
-        "text": TextContract(template=settings["template"]) if "template" in settings else TextContract(),
+        "text": {"template": settings["template"]} if "template" in settings else {},
         "weights": f"{Path(path).name} (sha256 {sha256_file(Path(path))[:16]})",
         "trained_logit_scale": "logit_scale" in tensors,
     }

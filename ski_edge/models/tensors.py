@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +27,15 @@ class RawCheckpoint:
     notes: tuple[str, ...]
 
 
-class _Inert(dict):
-    """Stands in for every class a pickle names: takes any arguments and any state, does nothing.
+class _Inert:
+    """Stands in for every class or function a pickle names: takes any arguments, gives an empty dictionary.
 
-    A dict, because config classes (yacs' CfgNode, easydict) are, and their items are set one by one.
+    A dictionary, because what training scripts save beside weights are configs (yacs' CfgNode, a dict), and torch's
+    restricted unpickler sets items and attributes of exactly this type.
     """
 
-    def __new__(cls, *args: object, **kwargs: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: object) -> None:
-        pass
+    def __new__(cls, *args: object, **kwargs: object) -> OrderedDict:  # type: ignore[misc]
+        return OrderedDict()
 
 
 def read_tensors(path: str | Path) -> RawCheckpoint:
@@ -64,16 +60,17 @@ def _load_pickle(path: Path) -> tuple[object, list[str]]:
                 raise BadInput(f"{path} is a TorchScript program, not weights; for OpenAI's CLIP use openclip:openai")
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-        with torch.serialization.safe_globals([(_stand_in(name), name) for name in foreign]):
+        with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
             value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises nearly anything
-        raise BadInput(f"checkpoint {path} cannot be read as tensors: {' '.join(str(error).split())[:200]}") from error
+        # torch's text recommends weights_only=False at length; the reason follows it.
+        reason = " ".join(
+            str(error).rpartition("WeightsUnpickler error:")[2].split("Check the documentation")[0].split()
+        )
+        raise BadInput(
+            f"checkpoint {path} cannot be read as tensors: {reason[:200]}; no pickled code is run"
+        ) from error
     return value, [f"ignored the pickled {name} (its code was not run)" for name in sorted(foreign)]
-
-
-def _stand_in(name: str) -> type:
-    # One class per name: torch keys its table of safe classes by the class as well as by the name.
-    return type(name.rsplit(".", 1)[-1], (_Inert,), {"__module__": name.rpartition(".")[0]})
 
 
 def _select(value: object, notes: list[str], path: Path) -> RawCheckpoint:

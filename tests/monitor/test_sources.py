@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ski_edge.errors import BadInput
+from ski_edge.monitor.sources import FrameReader, open_source
+from ski_edge.testing.clips import moving_shapes
+
+
+def read(path):
+    source = open_source(str(path))
+    frames = list(source)
+    source.close()
+    return source, frames
+
+
+def test_a_clean_file(generated_video):
+    source, frames = read(generated_video)
+    assert (source.kind, source.live, source.size) == ("file", False, (240, 320))
+    assert len(frames) == source.stats.decoded == 120
+    assert source.lost == 0
+    np.testing.assert_allclose([f.timestamp for f in frames], np.arange(120) / 30, atol=1e-3)
+    assert frames[0].image.dtype == np.uint8
+    assert frames[0].image.flags.c_contiguous
+
+
+def test_colours_are_rgb(tmp_path):
+    import cv2
+
+    path = tmp_path / "red.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    frame = np.zeros((64, 64, 3), np.uint8)
+    frame[:, :, 2] = 255  # OpenCV writes BGR
+    for _ in range(3):
+        writer.write(frame)
+    writer.release()
+    image = read(path)[1][0].image
+    assert image[..., 0].min() > 200
+    assert image[..., 2].max() < 60
+
+
+def test_a_corrupted_file_gives_what_decodes_and_counts_the_loss(videos):
+    source, frames = read(videos / "decord" / "corrupted.mp4")
+    assert len(frames) == 28
+    assert (source.expected_frames, source.lost) == (50, 22)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("video_0.mov", (320, 568)),
+        ("video_90.mov", (568, 320)),
+        ("video_180.mov", (320, 568)),
+        ("video_270.mov", (568, 320)),
+    ],
+)
+def test_rotation_metadata_is_honoured(videos, name, size):
+    source, frames = read(videos / "decord" / name)
+    assert source.size == size
+    assert len(frames) == 3
+
+
+def test_rotated_copies_show_the_same_picture(videos):
+    """The four files hold one scene filmed at four angles: once upright, they agree."""
+    upright = [read(videos / "decord" / f"video_{angle}.mov")[1][0].image for angle in (0, 180)]
+    same = np.abs(upright[0].astype(float) - upright[1]).mean()
+    turned = np.abs(upright[0].astype(float) - upright[1][::-1, ::-1]).mean()
+    assert same < turned
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("mmaction2/test.avi", 164),
+        ("decord/unordered.mov", 4),
+        ("decord/flipping_a_pancake.mkv", 310),
+        ("mmaction2/demo.mp4", 280),
+    ],
+)
+def test_times_always_grow(videos, name, frames):
+    source, got = read(videos / name)
+    assert len(got) == frames
+    assert source.lost == 0
+    times = np.array([frame.timestamp for frame in got])
+    assert (np.diff(times) > 0).all()
+    # The clock runs at the file's speed, also where its own time stamps are broken.
+    assert times[-1] - times[0] == pytest.approx((frames - 1) / source.fps, rel=0.05)
+
+
+def text_file(path):
+    path.write_text("this is not a video\n" * 100)
+
+
+def cut_to_header(path):
+    path.write_bytes(b"\x00\x00\x00\x20ftypisom" + bytes(500))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "is a directory; give one video file"),
+        (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
+        (text_file, "cannot be opened: not a video"),
+        (cut_to_header, "cannot be opened: not a video"),
+    ],
+)
+def test_what_is_not_a_video(tmp_path, make, says):
+    path = tmp_path / "clip.mp4"
+    make(path)
+    with pytest.raises(BadInput) as error:
+        open_source(str(path))
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("make", [text_file, cut_to_header])
+def test_the_libraries_below_are_quiet(tmp_path, make, without_torch, tiny_bundle):
+    """In a process of its own, since FFmpeg reads its log level once: our line is the only one."""
+    make(tmp_path / "clip.mp4")
+    code = "from ski_edge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    done = without_torch(code, "monitor", "-m", tiny_bundle, "-s", tmp_path / "clip.mp4", "--headless")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: source ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_cameras_and_schemes_that_are_not_there():
+    with pytest.raises(BadInput, match="camera 97 cannot be opened: no such camera"):
+        open_source("97")
+    with pytest.raises(BadInput, match="gopher:// is not known; use a path, 0, or rtsp"):
+        open_source("gopher://x")
+
+
+def test_a_refused_stream_fails_at_once_and_hides_the_password():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    with pytest.raises(BadInput) as error:
+        open_source(f"rtsp://user:secret@127.0.0.1:{port}/live", timeout_s=5)
+    assert time.monotonic() - start < 5
+    assert "secret" not in str(error.value)
+    assert f"rtsp://***@127.0.0.1:{port}/live cannot be opened" in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_silent_server_meets_the_time_out(scheme):
+    """It accepts the connection and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        start = time.monotonic()
+        with pytest.raises(BadInput, match="1 s"):
+            open_source(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/live", timeout_s=1)
+        assert time.monotonic() - start < 4
+
+
+def test_a_real_http_stream(tmp_path):
+    """Motion JPEG served by a real server on loopback, read as a live source."""
+    import functools
+    import http.server
+
+    import cv2
+
+    writer = cv2.VideoWriter(str(tmp_path / "live.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240))
+    for frame in moving_shapes(60):
+        writer.write(frame)
+    writer.release()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        source = open_source(f"http://user:pw@127.0.0.1:{server.server_port}/live.avi")
+        assert source.live
+        assert "pw" not in source.name
+        assert sum(1 for _ in source) == 60
+        source.close()
+    finally:
+        server.shutdown()
+
+
+def test_reader_that_blocks_loses_nothing(generated_video):
+    source = open_source(str(generated_video))
+    reader = FrameReader(source, "block", paced=False, depth=2)
+    count = 0
+    for _ in reader:
+        count += 1
+        time.sleep(0.001)
+    reader.close()
+    assert (count, source.stats.dropped) == (120, 0)
+
+
+def test_reader_that_drops_keeps_the_newest_and_counts(generated_video):
+    source = open_source(str(generated_video))
+    reader = FrameReader(source, "drop-oldest", paced=False, depth=4)
+    frames = iter(reader)
+    first = next(frames)
+    time.sleep(1.5)  # far longer than decoding takes
+    rest = list(frames)
+    reader.close()
+    assert first.timestamp == 0
+    assert len(rest) <= 4
+    assert rest[-1].timestamp == pytest.approx(119 / 30, abs=1e-3)
+    assert source.stats.dropped == 120 - 1 - len(rest)
+
+
+def test_paced_reader_keeps_recorded_speed(generated_video):
+    source = open_source(str(generated_video))
+    reader = FrameReader(source, "drop-oldest", paced=True)
+    start = time.monotonic()
+    times = [(frame.timestamp, frame.arrived - start) for frame in reader if frame.timestamp < 1.0 or reader.close()]
+    media, wall = np.array(times).T
+    assert len(media) == 30
+    assert (wall >= media - 1e-3).all()  # never early; how late depends on the machine
+
+
+def test_closing_early_stops_the_thread(generated_video):
+    source = open_source(str(generated_video))
+    reader = FrameReader(source, "block", paced=False, depth=1)
+    next(iter(reader))
+    reader.close()
+    assert not any(thread.name == "frame-reader" for thread in threading.enumerate())
