@@ -26,7 +26,7 @@ class Annotator:
     def draw(self, image: np.ndarray, state: ActivityState, seconds: float) -> np.ndarray:
         """uint8 [H, W, 3] RGB -> annotated BGR picture of `size`."""
         cv2 = self._cv2
-        picture = cv2.resize(image[:, :, ::-1], self.size, interpolation=cv2.INTER_LINEAR)
+        picture = cv2.cvtColor(cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR), cv2.COLOR_RGB2BGR)
         unit = self.size[1] / 360
         rows = [(state.label, state.score), *state.top(3)]
         top = int(self.size[1] - (24 + 17 * 3 + 12) * unit)

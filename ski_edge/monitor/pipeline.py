@@ -22,7 +22,7 @@ from ski_edge.monitor.activity import ActivityRules, ActivityState
 from ski_edge.monitor.picture import Annotator, VideoFile, draw_timeline
 from ski_edge.monitor.sources import Frame, FrameReader, Source
 from ski_edge.monitor.store import Event, EventStore, read_events
-from ski_edge.runtime import FrameStream, Session, Update
+from ski_edge.runtime import FrameStream, Sampler, Session, Update
 
 SUMMARY_FILE, VIDEO_FILE, TIMELINE_FILE = "summary.json", "annotated.mp4", "timeline.png"
 _RECENT = 512  # updates behind the latency percentiles of the status line
@@ -51,7 +51,7 @@ class Summary:
     source: str
     seconds: float = 0.0  # of source time
     wall_s: float = 0.0
-    frames: int = 0
+    frames: int = 0  # decoded
     updates: int = 0
     dropped: int = 0  # frames thrown away because recognition was behind
     broken: int = 0  # frames the decoder could not make a picture of
@@ -103,7 +103,14 @@ class Monitor:
         annotator = Annotator(*source.size) if options.save_video or options.window else None
         video = VideoFile(options.out / VIDEO_FILE, annotator.size, source.fps) if options.save_video else None
         catch_up = source.live or options.realtime
-        reader = FrameReader(source, "drop-oldest" if catch_up else "block", paced=options.realtime and not source.live)
+        reader = FrameReader(
+            source,
+            "drop-oldest" if catch_up else "block",
+            paced=options.realtime and not source.live,
+            sampler=None if annotator is not None else Sampler(self.stream.every_s),
+            # What waits is what the answer is late by: a quarter of a second of all frames, or two due ones.
+            depth=8 if annotator is not None else 2,
+        )
         began = time.monotonic()
         try:
             with _signals(self):
@@ -125,8 +132,7 @@ class Monitor:
 
     def _frame(self, frame: Frame, store: EventStore) -> None:
         summary = self.summary
-        summary.frames += 1
-        if summary.frames == 1:
+        if store.count == 0:
             store.start(self._event(frame.timestamp))
         summary.seconds = frame.timestamp
         if self.options.duration_s is not None and frame.timestamp >= self.options.duration_s:
@@ -200,7 +206,7 @@ class Monitor:
         summary, stats = self.summary, self.source.stats
         summary.wall_s = time.monotonic() - began
         summary.events = events
-        summary.dropped, summary.broken = stats.dropped, stats.broken
+        summary.frames, summary.dropped, summary.broken = stats.decoded, stats.dropped, stats.broken
         summary.stopped = self._stop_reason or "end of source"
         if not self._stop_reason:
             summary.lost = self.source.lost

@@ -16,6 +16,7 @@ import numpy as np
 
 from ski_edge.errors import BadInput, require
 from ski_edge.monitor.redact import redact
+from ski_edge.runtime import Sampler
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
@@ -33,7 +34,7 @@ class Frame:
 class SourceStats:
     """Counted while frames are read."""
 
-    decoded: int = 0
+    decoded: int = 0  # all, also those no picture was made of because they were not due
     dropped: int = 0  # decoded, but thrown away because the consumer was behind
     broken: int = 0  # the container had them, the decoder could not make a picture
 
@@ -66,12 +67,18 @@ class Source:
         """(height, width) of the first frame, rotation applied."""
         return self._first.image.shape[:2]
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Frames in order, the first one included; ends where the source ends. Iterate once."""
+    def frames(self, sampler: Sampler | None = None) -> Iterator[Frame]:
+        """Frames in order, the first one included; ends where the source ends. Iterate once.
+
+        With a sampler only frames that are due become pictures: the others are decoded (video needs that) but not
+        converted, which for full HD is most of the cost.
+        """
         frame = self._first
+        if sampler is not None:
+            sampler.take(frame.timestamp)
         while frame is not None:
             yield frame
-            frame = self._decode()
+            frame = self._decode(sampler)
 
     def close(self) -> None:
         self._capture.release()
@@ -87,14 +94,17 @@ class Source:
         missing = self.expected_frames - self.stats.decoded
         return missing if missing > max(1, 0.01 * self.expected_frames) else 0
 
-    def _decode(self) -> Frame | None:
+    def _decode(self, sampler: Sampler | None = None) -> Frame | None:
         while self._capture.grab():
             arrived = time.monotonic()
-            ok, image = self._capture.retrieve()
             timestamp = self._timestamp(arrived)
+            if sampler is not None and not sampler.take(timestamp):
+                self.stats.decoded += 1
+                continue
+            ok, image = self._capture.retrieve()
             if ok and image is not None and image.size:
                 self.stats.decoded += 1
-                return Frame(np.ascontiguousarray(image[:, :, ::-1]), timestamp, arrived)
+                return Frame(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), timestamp, arrived)
             self.stats.broken += 1
         return None
 
@@ -173,9 +183,21 @@ class FrameReader:
     consumer always gets recent frames, and what is thrown away is counted (cameras, `--realtime`).
     """
 
-    def __init__(self, source: Source, policy: Literal["block", "drop-oldest"], paced: bool, depth: int = 8) -> None:
-        """paced: hold every frame back until its time has come (a file played at its recorded speed)."""
+    def __init__(
+        self,
+        source: Source,
+        policy: Literal["block", "drop-oldest"],
+        *,
+        paced: bool = False,
+        sampler: Sampler | None = None,
+        depth: int = 8,
+    ) -> None:
+        """paced: hold every frame back until its time has come (a file played at its recorded speed).
+
+        sampler: make pictures of due frames only (see `Source.frames`); None: of all.
+        """
         self._source, self._policy, self._paced, self._depth = source, policy, paced, depth
+        self._sampler = sampler
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -209,7 +231,7 @@ class FrameReader:
     def _work(self) -> None:
         start = time.monotonic()
         try:
-            for frame in self._source:
+            for frame in self._source.frames(self._sampler):
                 if self._paced:
                     if self._stop.wait(max(0.0, start + frame.timestamp - time.monotonic())):
                         break

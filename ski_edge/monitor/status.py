@@ -23,7 +23,7 @@ class StatusLine:
         now = time.monotonic()
         if self._quiet or now - self._printed < self._interval:
             return
-        frames = monitor.summary.frames
+        frames = monitor.source.stats.decoded
         fps = (frames - self._frames) / (now - self._printed)
         self._printed, self._frames = now, frames
         self._print(status_text(monitor, fps))

@@ -1,6 +1,6 @@
 """Running a bundle on the device: sessions, streaming windows, verification, measurements. No torch."""
 
 from ski_edge.runtime.session import Prediction, Session, open_bundle
-from ski_edge.runtime.stream import FrameStream, Update
+from ski_edge.runtime.stream import FrameStream, Sampler, Update
 
-__all__ = ["FrameStream", "Prediction", "Session", "Update", "open_bundle"]
+__all__ = ["FrameStream", "Prediction", "Sampler", "Session", "Update", "open_bundle"]

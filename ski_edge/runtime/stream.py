@@ -40,6 +40,29 @@ class Update:
         return float(self.scores.max())
 
 
+class Sampler:
+    """Which frames of a camera are due, one each `every_s`.
+
+    On a fixed grid while frames come in time, so that the rate does not drift; after a gap the grid starts anew.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self._next = -math.inf
+
+    def due(self, timestamp: float) -> bool:
+        """Whether a frame of this time would be taken."""
+        return timestamp >= self._next - 1e-6
+
+    def take(self, timestamp: float) -> bool:
+        """`due`, and if so wait for the next one."""
+        if not self.due(timestamp):
+            return False
+        late = timestamp - self._next
+        self._next = (self._next if late < self.every_s else timestamp) + self.every_s
+        return True
+
+
 class FrameStream:
     """Scores of a sliding window over one camera, one frame's encoding per update.
 
@@ -64,11 +87,7 @@ class FrameStream:
         # Updates may come faster than training sampled frames; the window's length in seconds is what counts.
         self._capacity = max(video.window_frames, math.ceil(self.window_s / self.every_s - 1e-6))
         self._last = -math.inf
-        self._next_due = -math.inf
-
-    def due(self, timestamp: float) -> bool:
-        """Whether a frame of this time would be encoded."""
-        return timestamp >= self._next_due - 1e-6
+        self._sampler = Sampler(self.every_s)
 
     def push(self, frame: np.ndarray, timestamp: float) -> Update | None:
         """One camera frame: uint8 [H, W, 3] RGB with its time in seconds, later than the last one's."""
@@ -76,11 +95,8 @@ class FrameStream:
         if not math.isfinite(timestamp) or timestamp <= self._last:
             raise BadInput(f"timestamps must grow; got {timestamp} s after {self._last} s")
         self._last = timestamp
-        if not self.due(timestamp):
+        if not self._sampler.take(timestamp):
             return None
-        # On the grid while frames come in time; after a gap the grid starts anew.
-        late = timestamp - self._next_due
-        self._next_due = (self._next_due if late < self.every_s else timestamp) + self.every_s
         self._ring.append((timestamp, self.session.encode_frames(frame[None])[0]))
         while len(self._ring) > self._capacity or self._ring[0][0] <= timestamp - self.window_s + 1e-6:
             self._ring.popleft()
@@ -94,7 +110,8 @@ class FrameStream:
     def reset(self) -> None:
         """Forget the window: after a cut, a reconnect, another camera."""
         self._ring.clear()
-        self._last = self._next_due = -math.inf
+        self._last = -math.inf
+        self._sampler = Sampler(self.every_s)
 
     def _update(self) -> Update:
         times, rows = self.window()

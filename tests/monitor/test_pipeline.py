@@ -38,7 +38,7 @@ def two_scenes(tmp_path_factory):
 def teach(session, path):
     """Make the two scenes themselves the labels: embeddings of a clip of each, contrast enhanced."""
     source = open_source(str(path))
-    frames = [frame.image for frame in source]
+    frames = [frame.image for frame in source.frames()]
     source.close()
     rows = np.stack([session.encode_video(frames[20:160:10]), session.encode_video(frames[200:350:10])])
     rows = l2_normalise(rows - rows.mean(0))
@@ -87,10 +87,11 @@ def test_realtime_takes_as_long_as_the_clip_and_counts_drops(fresh, generated_vi
 
     monkeypatch.setattr(fresh, "run", slow)
     summary, _ = run(fresh, generated_video, tmp_path, realtime=True)
-    assert summary.dropped > 20
-    assert summary.frames + summary.dropped == 120
+    assert summary.dropped >= 3
+    assert summary.updates + summary.dropped == 16
+    assert summary.frames == 120
     assert summary.wall_s >= 3.9
-    assert summary.updates < 12
+    assert summary.updates <= 11
     assert summary.seconds == pytest.approx(119 / 30, abs=0.05)
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from ski_edge.errors import BadInput
 from ski_edge.monitor.sources import FrameReader, open_source
+from ski_edge.runtime import Sampler
 from ski_edge.testing.clips import moving_shapes
 
 
 def read(path):
     source = open_source(str(path))
-    frames = list(source)
+    frames = list(source.frames())
     source.close()
     return source, frames
 
@@ -184,15 +185,26 @@ def test_a_real_http_stream(tmp_path):
         source = open_source(f"http://user:pw@127.0.0.1:{server.server_port}/live.avi")
         assert source.live
         assert "pw" not in source.name
-        assert sum(1 for _ in source) == 60
+        assert sum(1 for _ in source.frames()) == 60
         source.close()
     finally:
         server.shutdown()
 
 
+def test_a_sampler_skips_pictures_not_frames(generated_video):
+    source = open_source(str(generated_video))
+    frames = list(source.frames(Sampler(0.25)))
+    source.close()
+    assert source.stats.decoded == 120
+    want = np.ceil(np.arange(16) * 0.25 * 30 - 1e-6) / 30
+    np.testing.assert_allclose([f.timestamp for f in frames], want, atol=1e-3)
+    every = read(generated_video)[1]
+    np.testing.assert_array_equal(frames[3].image, every[round(want[3] * 30)].image)
+
+
 def test_reader_that_blocks_loses_nothing(generated_video):
     source = open_source(str(generated_video))
-    reader = FrameReader(source, "block", paced=False, depth=2)
+    reader = FrameReader(source, "block", depth=2)
     count = 0
     for _ in reader:
         count += 1
@@ -203,7 +215,7 @@ def test_reader_that_blocks_loses_nothing(generated_video):
 
 def test_reader_that_drops_keeps_the_newest_and_counts(generated_video):
     source = open_source(str(generated_video))
-    reader = FrameReader(source, "drop-oldest", paced=False, depth=4)
+    reader = FrameReader(source, "drop-oldest", depth=4)
     frames = iter(reader)
     first = next(frames)
     time.sleep(1.5)  # far longer than decoding takes
@@ -227,7 +239,7 @@ def test_paced_reader_keeps_recorded_speed(generated_video):
 
 def test_closing_early_stops_the_thread(generated_video):
     source = open_source(str(generated_video))
-    reader = FrameReader(source, "block", paced=False, depth=1)
+    reader = FrameReader(source, "block", depth=1)
     next(iter(reader))
     reader.close()
     assert not any(thread.name == "frame-reader" for thread in threading.enumerate())

@@ -66,8 +66,8 @@ def test_a_gap_empties_the_window_and_restarts_the_grid(session):
     assert update.largest_gap_s == pytest.approx(2.15)
     update = stream.push(clip[5], 100.03)
     assert (update.frames, update.largest_gap_s) == (1, 0)
-    assert not stream.due(100.2)
-    assert stream.due(100.28)
+    assert stream.push(clip[6], 100.2) is None
+    assert stream.push(clip[7], 100.28).frames == 2
 
 
 def test_reset_allows_time_to_start_again(session):
