@@ -121,6 +121,8 @@ class Monitor:
                     on_status(self)
                     if self._stop_reason:
                         break
+            if not self._stop_reason:
+                self.summary.seconds = source.seconds
         finally:
             reader.close()
             store.end(self._epoch + self.summary.seconds)

@@ -84,6 +84,11 @@ class Source:
         self._capture.release()
 
     @property
+    def seconds(self) -> float:
+        """Time of the last frame decoded."""
+        return max(self._last, 0.0)
+
+    @property
     def lost(self) -> int:
         """Frames the file's header promises and decoding did not give; 0 for streams.
 

@@ -82,7 +82,7 @@ def test_realtime_takes_as_long_as_the_clip_and_counts_drops(fresh, generated_vi
     real = fresh.run
 
     def slow(frames):
-        time.sleep(0.4)
+        time.sleep(0.8)
         return real(frames)
 
     monkeypatch.setattr(fresh, "run", slow)
@@ -91,7 +91,7 @@ def test_realtime_takes_as_long_as_the_clip_and_counts_drops(fresh, generated_vi
     assert summary.updates + summary.dropped == 16
     assert summary.frames == 120
     assert summary.wall_s >= 3.9
-    assert summary.updates <= 11
+    assert summary.updates <= 8
     assert summary.seconds == pytest.approx(119 / 30, abs=0.05)
 
 

@@ -1,0 +1,103 @@
+"""`make test-all`: everything, also what takes minutes; a dated report under benchmarks/results/.
+
+Python tests with the slow ones; native tests under address and undefined-behaviour sanitizers; the native library for
+every CUDA architecture the found compiler knows (a build, no GPU needed).
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ski_edge.files import write_json
+from ski_edge.runtime.measure import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+WANTED_ARCHS = (75, 80, 86, 87, 89, 90, 100, 110, 120)
+BIN = Path(sys.executable).parent
+
+
+def run(*command: object) -> tuple[bool, str]:
+    """(passed, its last lines); output is shown as it comes."""
+    print("\n$", *command, flush=True)
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line.rstrip())
+    return process.wait() == 0, lines[-1] if lines else ""
+
+
+def sanitizers() -> tuple[bool, str]:
+    folder = BUILD / "sanitized"
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
+    options = ["-DSKI_EDGE_CUDA=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags}"]
+    for command in (
+        [BIN / "cmake", "-S", ".", "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={BIN / 'ninja'}", *options],
+        [BIN / "cmake", "--build", folder],
+        [BIN / "ctest", "--test-dir", folder, "--output-on-failure", "--no-tests=error"],
+    ):
+        passed, last = run(*command)
+        if not passed:
+            return False, last
+    return True, "address and undefined-behaviour sanitizers, 0 findings"
+
+
+def cuda_archs() -> tuple[bool | None, str]:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return None, "skipped: no CUDA compiler"
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    known = {int(number) for number in re.findall(r"compute_(\d+)\b", listed)}
+    archs = [arch for arch in WANTED_ARCHS if arch in known]
+    folder = BUILD / "all-cuda"
+    wanted = f"-DSKI_EDGE_CUDA_ARCHS={';'.join(map(str, archs))}"
+    options = ["-DSKI_EDGE_CUDA=ON", wanted]
+    for command in (
+        [BIN / "cmake", "-S", ".", "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={BIN / 'ninja'}", *options],
+        [BIN / "cmake", "--build", folder],
+        [BIN / "ctest", "--test-dir", folder, "--output-on-failure"],
+    ):
+        passed, last = run(*command)
+        if not passed:
+            return False, last
+    missing = sorted(set(WANTED_ARCHS) - known)
+    return True, f"built for sm {', '.join(map(str, archs))}" + (f"; nvcc does not know {missing}" if missing else "")
+
+
+def main() -> int:
+    steps = {
+        "python tests, slow ones included": lambda: run(BIN / "pytest", "-q"),
+        "native sanitizers": sanitizers,
+        "every CUDA architecture": cuda_archs,
+    }
+    report = []
+    for name, step in steps.items():
+        start = time.monotonic()
+        passed, summary = step()
+        report.append(
+            {"step": name, "passed": passed, "seconds": round(time.monotonic() - start, 1), "summary": summary}
+        )
+    device = machine()
+    folder = re.sub(r"[^a-z0-9]+", "-", f"{device['cpu']} {device['cores']} cores".lower()).strip("-")
+    path = ROOT / "benchmarks" / "results" / folder / f"{datetime.date.today()}-test_all.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"date": str(datetime.date.today()), "device": device, "steps": report})
+    print()
+    for row in report:
+        word = {True: "ok", False: "FAILED", None: "skipped"}[row["passed"]]
+        print(f"{word:8s} {row['seconds']:7.1f} s  {row['step']}: {row['summary']}")
+    print(path.relative_to(ROOT))
+    return int(any(row["passed"] is False for row in report))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
