@@ -15,7 +15,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ski_edge
 from ski_edge.bundle.labels import Label, embed_labels, label_set, labels_json
-from ski_edge.bundle.manifest import MANIFEST, Cost, Graph, Manifest, Precision, Provenance, TensorSpec, file_entries
+from ski_edge.bundle.manifest import (
+    MANIFEST,
+    Cost,
+    Graph,
+    Manifest,
+    Precision,
+    Provenance,
+    TensorSpec,
+    file_entries,
+    file_entry,
+)
 from ski_edge.bundle.tokenizer import build_clip_tokenizer
 from ski_edge.errors import BadInput, PrecisionNotRealised
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
@@ -27,12 +37,13 @@ from ski_edge.export.onnx_file import (
     realised_precision,
     write_onnx,
 )
-from ski_edge.files import check_replaceable, new_folder, sha256_file, write_json
+from ski_edge.files import check_replaceable, new_folder, write_json
 from ski_edge.models import ViFiCLIP
+from ski_edge.models.checkpoint import state_digest
 from ski_edge.runtime import open_bundle
-from ski_edge.runtime.verify import REFERENCE, Parity
+from ski_edge.runtime.verify import REFERENCE
 
-FRAME_FILE, TEXT_FILE = "model.onnx", "text_encoder.onnx"
+FRAME_FILE, TEXT_FILE, PARITY = "model.onnx", "text_encoder.onnx", "parity.json"
 PRECISIONS = ("fp32",)
 Progress = Callable[[str], None]
 
@@ -70,11 +81,14 @@ def export_model(
         _write_labels(model, work, labels)
         embedding = torch_embeddings(model, frames)
         np.savez_compressed(work / REFERENCE, frames=np.stack(frames), embedding=embedding, inputs=inputs)
-        _write_manifest(model, work, frame_graph, text_graph, precision, opset)
+        manifest = _describe(model, work, frame_graph, text_graph, precision, opset)
+        write_json(work / MANIFEST, manifest.model_dump(mode="json"))
         progress("comparing with the live model")
-        parity = _verify(model, work, frames, inputs)
-        write_json(work / "parity.json", parity.as_dict())
-        _write_manifest(model, work, frame_graph, text_graph, precision, opset)
+        parity = compare_live(open_bundle(work, device="cpu"), model, frames, inputs)
+        parity.check()
+        write_json(work / PARITY, parity.as_dict())
+        files = {**manifest.files, PARITY: file_entry(work / PARITY)}
+        write_json(work / MANIFEST, manifest.model_copy(update={"files": files}).model_dump(mode="json"))
     return out
 
 
@@ -166,15 +180,15 @@ def _write_labels(model: ViFiCLIP, work: Path, labels: list[Label]) -> None:
     write_json(work / "labels.json", labels_json(labels))
 
 
-def _write_manifest(
+def _describe(
     model: ViFiCLIP, work: Path, frame_graph: Graph, text_graph: Graph | None, precision: str, opset: int
-) -> None:
+) -> Manifest:
     config = model.config
     realised = realised_precision(work / FRAME_FILE)
     if realised.get("float32", 0) < model.clip.visual.conv1.weight.numel() or set(realised) - {"float32", "int64"}:
         raise PrecisionNotRealised(f"asked for {precision}, the frame encoder holds {realised}")
     packages = ("ski-edge", "torch", "onnx", "onnxscript", "onnxruntime", "open_clip_torch", "numpy")
-    manifest = Manifest(
+    return Manifest(
         model=config.model,
         arch=config.arch,
         embed_dim=model.clip.visual.proj.shape[1],
@@ -188,7 +202,7 @@ def _write_manifest(
         score_scale=model.score_scale,
         provenance=Provenance(
             weights=config.weights,
-            weights_sha256=sha256_file(work / FRAME_FILE),
+            weights_sha256=state_digest(model),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tools={name: _version(name) for name in packages},
             opset=opset,
@@ -196,7 +210,6 @@ def _write_manifest(
         licence=config.licence,
         files=file_entries(work),
     )
-    write_json(work / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def _version(package: str) -> str:
@@ -220,10 +233,3 @@ def frame_cost(model: ViFiCLIP) -> Cost:
         convention="one frame through the frame encoder; matrix products and convolutions, 2 FLOPs per multiply-add",
         parameters=sum(p.numel() for p in encoder.parameters()),
     )
-
-
-def _verify(model: ViFiCLIP, work: Path, frames: list[np.ndarray], inputs: str) -> Parity:
-    session = open_bundle(work, device="cpu")
-    parity = compare_live(session, model, frames, inputs)
-    parity.check()
-    return parity

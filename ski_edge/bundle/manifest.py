@@ -48,7 +48,7 @@ class FileEntry(Contract):
 
 class Provenance(Contract):
     weights: str  # where the numbers came from: "random (seed 0)", a path's name, an open_clip tag
-    weights_sha256: str
+    weights_sha256: str  # over all tensors by name (ski_edge.models.checkpoint.state_digest)
     created: str  # ISO 8601, UTC
     tools: dict[str, str]  # package -> version
     opset: int
@@ -80,10 +80,14 @@ class Manifest(Contract):
         return self
 
 
+def file_entry(path: Path) -> FileEntry:
+    """Hash and size of one file."""
+    return FileEntry(sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
 def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Hash and size of every file below `folder`, the manifest excepted."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
-    return {p.relative_to(folder).as_posix(): FileEntry(sha256=sha256_file(p), bytes=p.stat().st_size) for p in paths}
+    """`file_entry` of every file in `folder`, the manifest excepted."""
+    return {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -21,7 +21,10 @@ def convert(
     out: Path = typer.Option(..., help="Checkpoint folder to write."),
     family: str = typer.Option("auto", "--from", help="auto, vificlip, ski-vificlip or clip."),
     settings: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="activation, base, classes, licence, template. May be repeated."
+        [],
+        "--set",
+        metavar="KEY=VALUE",
+        help="activation, base, classes (file or list), licence, template. May be repeated.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -34,14 +37,20 @@ def convert(
     with steps(quiet=as_json) as step:
         step("loading torch")
         require("open_clip", "export", "convert")
+        from ski_edge.bundle import read_labels
         from ski_edge.files import check_replaceable
         from ski_edge.models import save_model
         from ski_edge.models.checkpoint import CONFIG
+        from ski_edge.models.convert import SETTINGS
         from ski_edge.models.convert import convert as read
 
+        keys = sorted((*SETTINGS, "classes"))
+        if unknown := sorted(parsed.keys() - set(keys)):
+            raise BadInput(f"--set {unknown[0]} is not known; the keys are: {', '.join(keys)}")
         check_replaceable(out, CONFIG)
         step(f"reading {source}")
-        model = read(source, family, parsed)
+        classes = tuple(label.name for label in read_labels(parsed.pop("classes"))) if "classes" in parsed else None
+        model = read(source, family, parsed, classes)
         step(f"writing {out}")
         save_model(model, out)
     config = model.config

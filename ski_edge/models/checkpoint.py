@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def state_of(model: ViFiCLIP) -> dict[str, Tensor]:
         del state[_TOKENS]
         state[_LABELS] = model.label_embeddings.contiguous().cpu()
     return state
+
+
+def state_digest(model: ViFiCLIP) -> str:
+    """sha256 over all tensors by name: which weights a bundle was made from, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state_of(model).items()):
+        digest.update(name.encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_model(folder: str | Path) -> ViFiCLIP:

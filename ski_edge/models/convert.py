@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ski_edge.errors import BadInput
-from ski_edge.files import read_text, sha256_file
+from ski_edge.files import sha256_file
 from ski_edge.models.archs import ARCHS, ClipArch
 from ski_edge.models.checkpoint import load_state, state_of
 from ski_edge.models.registry import build, parse_config
@@ -24,7 +24,7 @@ from ski_edge.models.tensors import RawCheckpoint, read_tensors
 from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
-SETTINGS = ("activation", "base", "classes", "licence", "template")
+SETTINGS = ("activation", "base", "licence", "template")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,16 @@ FAMILIES = {
 }
 
 
-def convert(path: str | Path, family: str = "auto", settings: dict[str, str] | None = None) -> ViFiCLIP:
+def convert(
+    path: str | Path,
+    family: str = "auto",
+    settings: dict[str, str] | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> ViFiCLIP:
     """Read an official checkpoint file into a model of ours; its `config.notes` say what was dropped and assumed.
 
     family: a key of FAMILIES or `auto`. settings: activation, base (`openclip:openai`, or a file or folder that
-    has a token embedding), classes (file or comma list), licence, template.
+    has a token embedding), licence, template. classes: names of the classes it was trained on, in order.
     """
     settings = dict(settings or {})
     if unknown := settings.keys() - set(SETTINGS):
@@ -121,7 +126,6 @@ def convert(path: str | Path, family: str = "auto", settings: dict[str, str] | N
     if "logit_scale" not in tensors:
         notes.append("no logit_scale in the checkpoint; scores use 100")
         tensors["logit_scale"] = torch.tensor(100.0).log()
-    classes = _class_names(settings.get("classes"))
     if "token_embedding.weight" not in tensors:
         if "base" in settings:
             tensors["token_embedding.weight"] = _base_embedding(settings["base"])
@@ -217,14 +221,6 @@ def match_arch(tensors: dict[str, Tensor], where: str) -> str:
 
 def _layers(tensors: dict[str, Tensor], pattern: str) -> int:
     return 1 + max((int(m[1]) for m in (re.match(pattern, name) for name in tensors) if m), default=-1)
-
-
-def _class_names(spec: str | None) -> tuple[str, ...] | None:
-    if spec is None:
-        return None
-    path = Path(spec)
-    lines = read_text(path, "class file").splitlines() if path.is_file() else spec.split(",")
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _base_embedding(spec: str) -> Tensor:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ski_edge.bundle.labels import Label, LabelBank, LabelSet, l2_normalise
+from ski_edge.bundle.labels import LabelBank, LabelSet, l2_normalise, read_labels
 from ski_edge.bundle.manifest import Manifest, check_files, read_manifest
 from ski_edge.bundle.tokenizer import ClipTokenizer
-from ski_edge.errors import BadInput
-from ski_edge.files import member, read_text
+from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.files import member
 from ski_edge.runtime.ort import Device, OrtGraph, parse_device
 from ski_edge.runtime.preprocess import preprocess_clip, sample_indices
 
@@ -37,10 +36,10 @@ def open_bundle(folder: str | Path, backend: str = "auto", device: str = "auto",
     """Open an exported bundle. Every file's hash is checked before anything is loaded.
 
     backend: `auto` or `onnxruntime`; device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
-    Raises BadInput for a damaged bundle, DeviceRefused for a device that is not there.
+    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there.
     """
     if backend not in ("auto", *BACKENDS):
-        raise BadInput(f"backend {backend!r} is not available; this version has: {', '.join(BACKENDS)}")
+        raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
     folder = Path(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
@@ -61,9 +60,17 @@ class Session:
         self.labels = self._read_label_bank()
 
     def _read_label_bank(self) -> LabelBank:
-        path = member(self.folder, "labels.json")
-        labels = [Label(entry["name"], tuple(entry["prompts"])) for entry in json.loads(read_text(path, "labels"))]
-        embeddings = np.load(member(self.folder, "labels.npy"), allow_pickle=False)
+        labels = read_labels(str(member(self.folder, "labels.json")))
+        path = member(self.folder, "labels.npy")
+        try:
+            embeddings = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise BadInput(f"{path} is not an array file: {error}; export the bundle again") from error
+        if embeddings.shape != (len(labels), self.manifest.embed_dim):
+            wanted = [len(labels), self.manifest.embed_dim]
+            raise BadInput(
+                f"{path} is {list(embeddings.shape)}, labels.json and the manifest say {wanted}; export it again"
+            )
         encode = self.encode_text if self.manifest.text_encoder else None
         return LabelBank(labels, embeddings, self.manifest.text.template, encode)
 

@@ -64,7 +64,7 @@ def embeddings(model):
 
 def test_vifi_checkpoint_gives_the_same_frames_and_its_own_labels(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
-    model = convert(path, settings={"classes": ",".join(CLASSES)})
+    model = convert(path, classes=tuple(CLASSES))
     torch.testing.assert_close(embeddings(model), embeddings(source), rtol=0, atol=0)
     assert model.config.model == "vificlip"
     assert model.config.classes == tuple(CLASSES)
@@ -106,7 +106,7 @@ def test_base_weights_bring_the_token_embedding_rounded_to_fp16(source, tmp_path
 
 
 def test_fixed_labels_survive_saving_and_export(source, tmp_path):
-    model = convert(save_official(tmp_path / "best.pth", official(source)), settings={"classes": ",".join(CLASSES)})
+    model = convert(save_official(tmp_path / "best.pth", official(source)), classes=tuple(CLASSES))
     save_model(model, tmp_path / "folder")
     loaded = ski_edge.load_model(tmp_path / "folder")
     torch.testing.assert_close(loaded.label_embeddings, model.label_embeddings, rtol=0, atol=0)
@@ -224,8 +224,7 @@ def test_prompt_tuned_checkpoints_are_refused(source, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"classes": "a,b"}, "holds prompts of 3 classes, --set classes gives 2 names"),
-        ({"colour": "red"}, "--set colour is not known; the keys are: activation, base, classes, licence, template"),
+        ({"colour": "red"}, "--set colour is not known; the keys are: activation, base, licence, template"),
         ({"activation": "relu"}, "activation"),
         ({"template": "no slot"}, "exactly one {}"),
     ],
@@ -235,6 +234,12 @@ def test_wrong_settings(source, tmp_path, settings, says):
     with pytest.raises(BadInput) as error:
         convert(path, settings=settings)
     assert says in str(error.value)
+
+
+def test_wrong_number_of_class_names(source, tmp_path):
+    path = save_official(tmp_path / "best.pth", official(source))
+    with pytest.raises(BadInput, match="holds prompts of 3 classes, --set classes gives 2 names"):
+        convert(path, classes=("a", "b"))
 
 
 def test_wrong_family_says_so(source, tmp_path):
@@ -255,6 +260,13 @@ def test_unknown_tower_size_names_the_nearest(source, tmp_path):
 
 def test_command_writes_a_checkpoint_folder(cli, source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
+    (tmp_path / "names.csv").write_text("id,name\n" + "".join(f"{i},{n}\n" for i, n in enumerate(CLASSES)), "utf-8")
+    assert cli("convert", path, "--out", tmp_path / "named", "--set", f"classes={tmp_path / 'names.csv'}")[0] == 0
+    assert ski_edge.load_model(tmp_path / "named").config.classes == tuple(CLASSES)
+    # ... and straight to a bundle, without the folder in between:
+    code, _, err = cli("export", "--model", "vificlip", "--weights", path, "--out", tmp_path / "bundle")
+    assert code == 0, err
+    assert "labels are fixed to the checkpoint's 3 classes" in err
     code, out, _ = cli("convert", path, "--out", tmp_path / "folder")
     assert code == 0
     assert "no token embedding: labels are fixed to the checkpoint's 3 classes" in out

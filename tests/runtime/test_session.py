@@ -70,7 +70,7 @@ def test_text_of_any_count(session):
 
 
 def test_devices_and_backends_that_are_not_there_are_errors(tiny_bundle):
-    with pytest.raises(BadInput, match="backend 'tensorrt' is not available; this version has: onnxruntime"):
+    with pytest.raises(DeviceRefused, match="backend 'tensorrt' is not in this version, which has: onnxruntime"):
         ski_edge.open_bundle(tiny_bundle, backend="tensorrt")
     with pytest.raises(BadInput, match="device 'tpu' is not known"):
         ski_edge.open_bundle(tiny_bundle, device="tpu")
