@@ -20,7 +20,8 @@ $(READY): pyproject.toml $(NATIVE)
 	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.10 to 3.12 found; install one or say make PYTHON=/path/to/python3.12"; exit 2; fi
 	@echo "== set-up: $(VENV) with $$($(PYTHON) --version), the packages of [$(EXTRAS)] and the native build (minutes the first time)"
 	@start=$$SECONDS; set -e; \
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "error: $(PYTHON) cannot make a virtual environment; on Debian: sudo apt-get install python3-venv"; exit 2; }; \
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"; \
 	$(BIN)/python -m pip install --progress-bar off -e ".[$(EXTRAS)]" \
 	  | grep --line-buffered -E "^(Collecting|Building|Installing|Successfully)" | cut -c1-150; \

@@ -4,6 +4,6 @@ if __name__ != "ski_edge.export":
     raise ImportError("import ski_edge.export, not export: the folder export/ is installed under that name")
 
 from ski_edge.export.bundle import export_model
-from ski_edge.export.live import compare_live, read_clip_frames
+from ski_edge.export.live import compare_live
 
-__all__ = ["compare_live", "export_model", "read_clip_frames"]
+__all__ = ["compare_live", "export_model"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import hashlib
 import importlib.metadata
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,9 +17,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ski_edge
-from ski_edge.bundle.labels import Label, embed_labels, label_set, labels_json
+from ski_edge.bundle.labels import Label, label_set, labels_json
 from ski_edge.bundle.manifest import (
-    MANIFEST,
+    SCHEMA_VERSION,
     Cost,
     Graph,
     Manifest,
@@ -25,11 +28,13 @@ from ski_edge.bundle.manifest import (
     TensorSpec,
     file_entries,
     file_entry,
+    is_bundle,
+    write_manifest,
 )
 from ski_edge.bundle.tokenizer import build_clip_tokenizer
 from ski_edge.errors import BadInput, PrecisionNotRealised
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
-from ski_edge.export.live import compare_live, reference_frames, torch_embeddings
+from ski_edge.export.live import expected_live, reference_frames
 from ski_edge.export.onnx_file import (
     DEFAULT_OPSET,
     check_layer_norms,
@@ -41,7 +46,7 @@ from ski_edge.files import check_replaceable, new_folder, write_json
 from ski_edge.models import ViFiCLIP
 from ski_edge.models.checkpoint import state_digest
 from ski_edge.runtime import open_bundle
-from ski_edge.runtime.verify import REFERENCE
+from ski_edge.runtime.verify import REFERENCE, Expected, compare
 
 FRAME_FILE, TEXT_FILE, PARITY = "model.onnx", "text_encoder.onnx", "parity.json"
 PRECISIONS = ("fp32",)
@@ -67,29 +72,42 @@ def export_model(
     if precision not in PRECISIONS:
         raise BadInput(f"precision {precision!r} is not available; this version exports: {', '.join(PRECISIONS)}")
     check_opset(opset)
-    check_replaceable(out, MANIFEST)
+    check_replaceable(out, is_bundle)
     labels = _choose_labels(model, classes)
     frames, inputs = reference_frames(clips)
-    with new_folder(out, MANIFEST) as work:
+    with evaluating(model), new_folder(out, is_bundle) as work:
+        progress("embedding labels and reference frames")
+        expected = expected_live(model, frames, labels)
+        metadata = _metadata(model, opset, labels, expected.labels)
+        _write_data(work, labels, frames, inputs, expected)
         progress("writing the frame encoder")
-        frame_graph = _write_frame_encoder(model, work, opset)
+        frame_graph = _write_frame_encoder(model, work, opset, metadata)
         text_graph = None
         if model.config.reads_text:
             progress("writing the text encoder")
-            text_graph = _write_text_encoder(model, work, opset)
-        progress("embedding labels and reference frames")
-        _write_labels(model, work, labels)
-        embedding = torch_embeddings(model, frames)
-        np.savez_compressed(work / REFERENCE, frames=np.stack(frames), embedding=embedding, inputs=inputs)
+            text_graph = _write_text_encoder(model, work, opset, metadata)
         manifest = _describe(model, work, frame_graph, text_graph, precision, opset)
-        write_json(work / MANIFEST, manifest.model_dump(mode="json"))
+        write_manifest(work, manifest)
         progress("comparing with the live model")
-        parity = compare_live(open_bundle(work, device="cpu"), model, frames, inputs)
+        parity = compare(open_bundle(work, device="cpu"), frames, inputs, expected)
         parity.check()
         write_json(work / PARITY, parity.as_dict())
-        files = {**manifest.files, PARITY: file_entry(work / PARITY)}
-        write_json(work / MANIFEST, manifest.model_copy(update={"files": files}).model_dump(mode="json"))
+        write_manifest(
+            work, manifest.model_copy(update={"files": {**manifest.files, PARITY: file_entry(work / PARITY)}})
+        )
     return out
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every module gets back the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _choose_labels(model: ViFiCLIP, classes: list[Label] | None) -> list[Label]:
@@ -104,28 +122,50 @@ def _choose_labels(model: ViFiCLIP, classes: list[Label] | None) -> list[Label]:
     return classes or own or label_set("ntu60")
 
 
-def _metadata(model: ViFiCLIP, opset: int, part: str) -> dict[str, str]:
-    """Keys inside the ONNX file, so that it explains itself when it travels alone."""
+def _metadata(model: ViFiCLIP, opset: int, labels: list[Label], embeddings: np.ndarray) -> dict[str, str]:
+    """Keys inside the ONNX files, so that they explain themselves when they travel alone."""
     config = model.config
     return {
-        "ski_edge.schema": "1",
-        "ski_edge.part": part,
+        "ski_edge.schema": str(SCHEMA_VERSION),
         "task": "video-text",
         "model": config.model,
         "arch": config.arch,
+        "embed_dim": str(embeddings.shape[1]),
         "preprocessing": config.preprocessing.model_dump_json(),
         "video": config.video.model_dump_json(),
         "text": config.text.model_dump_json(),
+        "labels": json.dumps([label.name for label in labels], ensure_ascii=False),
+        "text_embeddings_sha256": hashlib.sha256(embeddings.tobytes()).hexdigest(),
         "score_scale": repr(model.score_scale),
+        "cost": frame_cost(model).model_dump_json(),
         "precision": "fp32",
         "opset": str(opset),
         "weights": config.weights,
         "license": config.licence,
         "exporter": f"ski-edge {ski_edge.__version__}, torch {torch.__version__}",
+        "created": _now(),
     }
 
 
-def _write_frame_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _write_data(work: Path, labels: list[Label], frames: list[np.ndarray], inputs: str, expected: Expected) -> None:
+    """labels.json, labels.npy and reference.npz."""
+    write_json(work / "labels.json", labels_json(labels))
+    np.save(work / "labels.npy", expected.labels)
+    np.savez_compressed(
+        work / REFERENCE,
+        frames=np.stack(frames),
+        inputs=inputs,
+        embedding=expected.frames,
+        labels=expected.labels,
+        score_scale=expected.score_scale,
+    )
+
+
+def _write_frame_encoder(model: ViFiCLIP, work: Path, opset: int, metadata: dict[str, str]) -> Graph:
     size = model.config.preprocessing.crop
     encoder = FrameEncoder(model)
     path = work / FRAME_FILE
@@ -136,7 +176,7 @@ def _write_frame_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
         names=("frames", "embedding"),
         dynamic={0: "B"},
         opset=opset,
-        metadata=_metadata(model, opset, "frame_encoder"),
+        metadata={**metadata, "ski_edge.part": "frame_encoder"},
     )
     check_layer_norms(path, 2 + 2 * len(encoder.visual.transformer.resblocks))
     dim = encoder.visual.proj.shape[1]
@@ -145,7 +185,7 @@ def _write_frame_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
     return Graph(file=FRAME_FILE, inputs=(frames,), outputs=(embedding,))
 
 
-def _write_text_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
+def _write_text_encoder(model: ViFiCLIP, work: Path, opset: int, metadata: dict[str, str]) -> Graph:
     from open_clip.tokenizer import default_bpe
 
     encoder = TextEncoder(model)
@@ -157,7 +197,7 @@ def _write_text_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
         names=("tokens", "text_embedding"),
         dynamic={0: "K", 1: "L"},
         opset=opset,
-        metadata=_metadata(model, opset, "text_encoder"),
+        metadata={**metadata, "ski_edge.part": "text_encoder"},
     )
     check_layer_norms(path, 1 + 2 * len(model.clip.transformer.resblocks))
     merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]
@@ -167,17 +207,6 @@ def _write_text_encoder(model: ViFiCLIP, work: Path, opset: int) -> Graph:
     dim = model.clip.text_projection.shape[1]
     embedding = TensorSpec(name="text_embedding", dtype="float32", shape=("K", dim), units="L2-normalised")
     return Graph(file=TEXT_FILE, inputs=(tokens,), outputs=(embedding,))
-
-
-@torch.no_grad()
-def _write_labels(model: ViFiCLIP, work: Path, labels: list[Label]) -> None:
-    if model.label_embeddings is not None:
-        rows = model.label_embeddings.numpy()
-    else:
-        template = model.config.text.template
-        rows = embed_labels(labels, template, lambda prompts: model.encode_text(prompts).numpy())
-    np.save(work / "labels.npy", rows.astype(np.float32))
-    write_json(work / "labels.json", labels_json(labels))
 
 
 def _describe(
@@ -203,7 +232,7 @@ def _describe(
         provenance=Provenance(
             weights=config.weights,
             weights_sha256=state_digest(model),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=_now(),
             tools={name: _version(name) for name in packages},
             opset=opset,
         ),

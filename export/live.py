@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ski_edge.bundle.labels import Label, embed_labels
 from ski_edge.errors import BadInput, require
 from ski_edge.models import ViFiCLIP
 from ski_edge.runtime import Session
 from ski_edge.runtime.preprocess import preprocess_clip
-from ski_edge.runtime.verify import Parity, compare
+from ski_edge.runtime.verify import Expected, Parity, compare
 from ski_edge.testing.clips import moving_shapes
 
 NUM_FRAMES = 8
@@ -65,6 +67,19 @@ def torch_embeddings(model: ViFiCLIP, frames: list[np.ndarray]) -> np.ndarray:
     return model.encode_frames(tensors).numpy()
 
 
+@torch.no_grad()
+def torch_labels(model: ViFiCLIP, labels: Iterable[Label]) -> np.ndarray:
+    """float32 [K, D], L2-normalised: what the live model makes of labels; its fixed ones where it cannot read text."""
+    if model.label_embeddings is not None:
+        return model.label_embeddings.numpy()
+    return embed_labels(labels, model.config.text.template, lambda prompts: model.encode_text(prompts).numpy())
+
+
+def expected_live(model: ViFiCLIP, frames: list[np.ndarray], labels: Iterable[Label]) -> Expected:
+    """What the live model gives for raw frames (N times uint8 [H, W, 3]) and labels."""
+    return Expected("live torch model", torch_embeddings(model, frames), torch_labels(model, labels), model.score_scale)
+
+
 def compare_live(session: Session, model: ViFiCLIP, frames: list[np.ndarray], inputs: str) -> Parity:
-    """Compare an open bundle with the live model on raw frames (N times uint8 [H, W, 3])."""
-    return compare(session, frames, torch_embeddings(model, frames), "live torch model", inputs)
+    """Compare an open bundle with the live model: image tower, text tower and score scale."""
+    return compare(session, frames, inputs, expected_live(model, frames, session.exported_labels.labels))

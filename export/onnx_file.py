@@ -21,11 +21,10 @@ from ski_edge.errors import BadInput, PrecisionNotRealised
 MIN_OPSET, MAX_OPSET, DEFAULT_OPSET = 18, 23, 18
 
 
-def check_opset(opset: int) -> int:
-    """An opset this exporter is tested with, or an error that says the range."""
+def check_opset(opset: int) -> None:
+    """Refuse opsets this exporter is not tested with."""
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise BadInput(f"opset {opset} is not supported; use {MIN_OPSET} to {MAX_OPSET} (default {DEFAULT_OPSET})")
-    return opset
 
 
 @torch.no_grad()
@@ -39,13 +38,13 @@ def write_onnx(
     opset: int,
     metadata: dict[str, str],
 ) -> None:
-    """Export a one-input, one-output module. dynamic: axis of the input -> name of its size."""
+    """Export a one-input, one-output module in eval mode. dynamic: axis of the input -> name of its size."""
     axes = {
         axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()
     }
     with _quiet():
         program = torch.onnx.export(
-            module.eval(),
+            module,
             (example,),
             dynamo=True,
             opset_version=opset,

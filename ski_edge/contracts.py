@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -17,14 +17,14 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 class Contract(BaseModel):
     """Frozen, and a key that is not known is an error: a typo must not become a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Preprocessing(Contract):
     """uint8 RGB frame [H, W, 3] -> float32 [3, crop, crop]: resize, centre crop, (pixel - mean) / std."""
 
-    resize_short: int = Field(256, gt=0)  # pixels; the short side after the resize, aspect kept
-    crop: int = Field(224, gt=0)  # pixels; square, centred
+    resize_short: int = Field(256, gt=0, le=4096)  # pixels; the short side after the resize, aspect kept
+    crop: int = Field(224, gt=0, le=2048)  # pixels; square, centred
     interpolation: Literal["bilinear"] = "bilinear"  # OpenCV's, without antialiasing, as in ViFi-CLIP's test pipeline
     colour: Literal["RGB"] = "RGB"
     mean: tuple[float, float, float] = IMAGENET_MEAN  # 0-255 scale; ViFi-CLIP and SKI use ImageNet's, not CLIP's
@@ -33,9 +33,15 @@ class Preprocessing(Contract):
     @field_validator("std")
     @classmethod
     def _positive(cls, std: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(std) <= 0:
-            raise ValueError(f"every std must be above 0, got {std}")
+        if min(std) < 1e-3:
+            raise ValueError(f"every std must be above 0 (at least 0.001), got {std}")
         return std
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Preprocessing:
+        if self.crop > self.resize_short:
+            raise ValueError(f"crop {self.crop} is larger than the resized short side {self.resize_short}")
+        return self
 
 
 class VideoContract(Contract):
@@ -43,8 +49,8 @@ class VideoContract(Contract):
 
     mode: Literal["frame"] = "frame"  # frames are encoded one by one; nothing mixes them inside the network
     pooling: Literal["mean-then-norm"] = "mean-then-norm"  # mean of raw frame embeddings, then one L2 norm
-    window_frames: int = Field(16, gt=0)  # frames in a clip, in training and in the stream
-    window_s: float = Field(4.0, gt=0)  # seconds a streaming window spans; NTU actions last 2 to 5
+    window_frames: int = Field(16, gt=0, le=1024)  # frames in a clip, in training and in the stream
+    window_s: float = Field(4.0, ge=0.1, le=3600)  # seconds a streaming window spans; NTU actions last 2 to 5
 
     @property
     def period_s(self) -> float:
@@ -56,7 +62,7 @@ class TextContract(Contract):
     """How a label becomes a text embedding."""
 
     template: str = "a photo of a {}."  # with the final period: ViFi-CLIP and SKI train with it
-    context_length: int = Field(77, gt=2)
+    context_length: int = Field(77, gt=2, le=1024)
 
     @field_validator("template")
     @classmethod

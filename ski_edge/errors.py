@@ -11,9 +11,16 @@ from types import ModuleType
 
 
 class SkiEdgeError(Exception):
-    """Base of everything ski-edge raises on purpose."""
+    """Base of everything ski-edge raises on purpose.
+
+    details: what a program wants to know beside the line for people; printed with `--json`.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, details: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
 
 
 class BadInput(SkiEdgeError, ValueError):

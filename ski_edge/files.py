@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ski_edge.errors import BadInput
@@ -26,7 +26,7 @@ def sha256_file(path: Path) -> str:
 def member(folder: Path, name: str) -> Path:
     """A file directly named by a manifest: relative, inside `folder`, not a link."""
     pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not name:
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not 0 < len(name) <= 200:
         raise BadInput(f"{folder}: file name {name!r} leaves the folder; names must be relative and without '..'")
     path = folder / pure
     if path.is_symlink():
@@ -75,13 +75,13 @@ def read_text(path: Path, what: str) -> str:
 
 
 @contextlib.contextmanager
-def new_folder(target: Path, marker: str) -> Iterator[Path]:
+def new_folder(target: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
 
-    An existing `target` is replaced only if it is empty or holds `marker` (the file that makes it one of ours).
+    ours: whether an existing folder was written by us and holds nothing else; any other is never replaced.
     """
-    target = Path(target)
-    check_replaceable(target, marker)
+    check_replaceable(target, ours)
+    target = Path(target).resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -97,17 +97,35 @@ def new_folder(target: Path, marker: str) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
             os.replace(target, old / target.name)
-            os.replace(work, target)
-            shutil.rmtree(old)
+            try:
+                os.replace(work, target)
+            except OSError:
+                os.replace(old / target.name, target)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def check_replaceable(target: Path, marker: str) -> None:
+def check_replaceable(target: Path, ours: Callable[[Path], bool]) -> None:
     """Refuse an output folder that holds somebody's files; called before long work as well as at its end."""
+    if target.resolve() == Path.cwd():
+        raise BadInput(f"{target} is the current folder, which cannot be replaced; choose another output folder")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise BadInput(f"{target} exists and is not a folder; choose another output folder")
-    if target.exists() and any(target.iterdir()) and not (target / marker).exists():
-        raise BadInput(f"{target} is not empty and has no {marker}; choose another output folder")
+    if target.exists() and any(target.iterdir()) and not ours(target):
+        raise BadInput(f"{target} holds files that are not ours to replace; choose another output folder")
+
+
+def read_json(path: Path, what: str) -> object:
+    """Read a JSON file; whatever is wrong with it is one line."""
+    text = read_text(path, what)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{what} {path} is not JSON (line {error.lineno}: {error.msg})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise BadInput(f"{what} {path} is not usable JSON: {error}") from error

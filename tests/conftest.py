@@ -81,9 +81,10 @@ def cli(capsys):
 
 @pytest.fixture
 def fails_clean(cli, tmp_path):
-    """Expect exit code 2, one line on stderr that starts with `error:`, the same in --json, and no output folder."""
+    """Expect exit code 2, one line on stderr that starts with `error:`, the same in --json, and no new file."""
 
     def run(*arguments: object, says: str, code: int = 2) -> str:
+        before = sorted(tmp_path.rglob("*"))
         got, _, err = cli(*arguments)
         lines = [line for line in err.splitlines() if line.startswith("error:")]
         assert got == code, err
@@ -92,6 +93,7 @@ def fails_clean(cli, tmp_path):
         assert "Traceback" not in err
         got, out, _ = cli(*arguments, "--json")
         assert (got, json.loads(out)["exit_code"]) == (code, code)
+        assert sorted(tmp_path.rglob("*")) == before
         return lines[0]
 
     return run

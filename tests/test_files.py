@@ -1,30 +1,36 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ski_edge.errors import BadInput, MissingDependency, require
 from ski_edge.files import member, new_folder, read_text, write_text
 
 
+def ours(folder):
+    return {path.name for path in folder.iterdir()} == {"marker"}
+
+
 def test_new_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "out", "marker") as work:  # noqa: PT012
+    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "out", ours) as work:  # noqa: PT012
         (work / "marker").write_text("1")
         raise RuntimeError("half way")
     assert list(tmp_path.iterdir()) == []
-    with new_folder(tmp_path / "out", "marker") as work:
+    with new_folder(tmp_path / "out", ours) as work:
         (work / "marker").write_text("1")
         assert not (tmp_path / "out").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_failure_keeps_the_old_folder(tmp_path):
-    with new_folder(tmp_path / "out", "marker") as work:
+    with new_folder(tmp_path / "out", ours) as work:
         (work / "marker").write_text("old")
-    with pytest.raises(RuntimeError), new_folder(tmp_path / "out", "marker") as work:  # noqa: PT012
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "out", ours) as work:  # noqa: PT012
         (work / "marker").write_text("new")
         raise RuntimeError
     assert (tmp_path / "out" / "marker").read_text() == "old"
-    with new_folder(tmp_path / "out", "marker") as work:
+    with new_folder(tmp_path / "out", ours) as work:
         (work / "marker").write_text("new")
     assert (tmp_path / "out" / "marker").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
@@ -32,11 +38,18 @@ def test_failure_keeps_the_old_folder(tmp_path):
 
 def test_other_peoples_folders_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(BadInput, match="is not empty and has no marker"), new_folder(tmp_path, "marker"):
+    with pytest.raises(BadInput, match="holds files that are not ours to replace"), new_folder(tmp_path, ours):
         pass
-    with pytest.raises(BadInput, match="exists and is not a folder"), new_folder(tmp_path / "mine.txt", "marker"):
+    with pytest.raises(BadInput, match="exists and is not a folder"), new_folder(tmp_path / "mine.txt", ours):
         pass
-    with pytest.raises(BadInput, match="cannot write"), new_folder(tmp_path / "mine.txt" / "below", "marker"):
+    with pytest.raises(BadInput, match="cannot write"), new_folder(tmp_path / "mine.txt" / "below", ours):
+        pass
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_the_current_folder_is_refused_before_work_is_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="is the current folder"), new_folder(Path("."), ours):
         pass
 
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = {"torch", "torchvision", "open_clip", "timm", "transformers", "lightning", "onnx", "onnxscript"}
-BASE = {"errors", "files", "contracts", "_native"}
+BASE = {"errors", "files", "contracts", "redact", "_native"}
 
 # folder -> ski_edge folders it may import
 MAY = {
@@ -62,6 +62,17 @@ def test_device_folders_never_name_torch(folder):
     for path in sources(folder):
         found = {name.split(".")[0] for name in imports(path)} & TORCH
         assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+@pytest.mark.parametrize("folder", DEVICE)
+def test_device_folders_import_optional_packages_inside_functions(folder):
+    """A device that only runs bundles has no OpenCV, one that only watches no matplotlib."""
+    optional = {"onnxruntime", "tensorrt", "cv2", "mediapipe", "matplotlib", "fastapi", "paho"}
+    for path in sources(folder):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+                assert not {name.split(".")[0] for name in names} & optional, f"{path}:{node.lineno}"
 
 
 def test_every_folder_is_in_the_table():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ski_edge.errors import BadInput
-from ski_edge.files import read_text
+from ski_edge.files import read_json, read_text
 
 LABEL_SETS = ("ntu60", "ntu120")
 MAX_LABELS = 10_000  # far above any use; a wrong file (a log, a video list) should not run for hours
@@ -56,33 +55,55 @@ def read_labels(spec: str) -> list[Label]:
     """
     if spec in LABEL_SETS:
         return label_set(spec)
-    path = Path(spec)
-    if path.exists() or path.suffix.lower() in {".txt", ".csv", ".json"}:
-        if not path.exists():
-            raise BadInput(f"label file {path} does not exist")
-        return check_labels(_parse(path, read_text(path, "label file")), str(path))
+    if (path := label_file(spec)) is not None:
+        return read_label_file(path)
     return check_labels([Label(part.strip()) for part in spec.split(",") if part.strip()], "labels")
 
 
-def _parse(path: Path, text: str) -> list[Label]:
+def read_label_file(path: Path) -> list[Label]:
+    """Labels from a file, see `read_labels`."""
+    return check_labels(_parse(path), str(path))
+
+
+def label_file(spec: str) -> Path | None:
+    """The file a label spec names, None when it is a list of labels or a set's name."""
+    if spec in LABEL_SETS:
+        return None
+    path = Path(spec)
+    try:
+        exists = path.exists()
+    except OSError:  # a long list is no possible file name
+        return None
+    if not exists and ("," in spec or path.suffix.lower() not in {".txt", ".csv", ".json"}):
+        return None
+    if not exists:
+        raise BadInput(f"label file {path} does not exist")
+    return path
+
+
+def _parse(path: Path) -> list[Label]:
     if path.suffix.lower() == ".json":
-        return _parse_json(path, text)
+        return _parse_json(path, read_json(path, "label file"))
+    text = read_text(path, "label file")
     if path.suffix.lower() == ".csv":
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
-        header = [cell.lower() for cell in rows[0]] if rows else []
-        column = header.index("name") if "name" in header else max(map(len, rows), default=1) - 1
-        short = [i for i, row in enumerate(rows, 1) if len(row) <= column]
-        if short:
-            raise BadInput(f"label file {path}, row {short[0]}: no column {column + 1} (rows are id,name)")
-        return [Label(row[column]) for row in rows[1 if "name" in header else 0 :]]
+        return _parse_csv(path, text)
     return [Label(line.strip()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def _parse_json(path: Path, text: str) -> list[Label]:
+def _parse_csv(path: Path, text: str) -> list[Label]:
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"label file {path} is not JSON (line {error.lineno}: {error.msg})") from error
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise BadInput(f"label file {path} is not CSV: {error}") from error
+    header = [cell.lower() for cell in rows[0]] if rows else []
+    column = header.index("name") if "name" in header else max(map(len, rows), default=1) - 1
+    short = [i for i, row in enumerate(rows, 1) if len(row) <= column]
+    if short:
+        raise BadInput(f"label file {path}, row {short[0]}: no column {column + 1} (rows are id,name)")
+    return [Label(row[column]) for row in rows[1 if "name" in header else 0 :]]
+
+
+def _parse_json(path: Path, value: object) -> list[Label]:
     if isinstance(value, dict):
         value = [{"name": name, "prompts": prompts} for name, prompts in value.items()]
     if not isinstance(value, list):
@@ -150,7 +171,7 @@ class LabelBank:
         self._encode_text = encode_text
         self._template = template
         self._change = threading.Lock()
-        self._current = LabelSet(labels, embeddings.astype(np.float32), version=1)
+        self._current = _frozen(labels, embeddings, version=1)
 
     @property
     def current(self) -> LabelSet:
@@ -158,6 +179,8 @@ class LabelBank:
 
     def add(self, name: str, prompts: Iterable[str] = ()) -> LabelSet:
         """Add a label; its embedding is the normalised mean of its prompts' embeddings."""
+        if isinstance(prompts, str):
+            raise BadInput(f"prompts must be a list of prompts, got the text {prompts!r}; write [{prompts!r}]")
         with self._change:
             return self._swap([*self._current.labels, Label(name, tuple(prompts))])
 
@@ -181,7 +204,7 @@ class LabelBank:
         if new:
             known.update(zip(new, self._encode(new), strict=True))
         embeddings = np.stack([known[label] for label in labels])
-        self._current = LabelSet(tuple(labels), embeddings, self._current.version + 1)
+        self._current = _frozen(tuple(labels), embeddings, self._current.version + 1)
         return self._current
 
     def _encode(self, labels: list[Label]) -> np.ndarray:
@@ -193,11 +216,17 @@ class LabelBank:
         return embed_labels(labels, self._template, self._encode_text)
 
 
+def _frozen(labels: tuple[Label, ...], embeddings: np.ndarray, version: int) -> LabelSet:
+    embeddings = embeddings.astype(np.float32)
+    embeddings.setflags(write=False)
+    return LabelSet(labels, embeddings, version)
+
+
 def embed_labels(
     labels: Iterable[Label], template: str, encode_text: Callable[[list[str]], np.ndarray], batch: int = 32
 ) -> np.ndarray:
     """[K, D] float32: per label, the normalised mean of its prompts' normalised embeddings."""
-    prompts = [list(label.prompts) or [template.format(label.name)] for label in labels]
+    prompts = [list(label.prompts) or [template.replace("{}", label.name)] for label in labels]
     flat = [prompt for group in prompts for prompt in group]
     rows = np.concatenate([encode_text(flat[i : i + batch]) for i in range(0, len(flat), batch)])
     ends = np.cumsum([len(group) for group in prompts])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
-from ski_edge.files import member, read_text, sha256_file
+from ski_edge.files import member, read_json, sha256_file, write_json
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -59,7 +60,7 @@ class Manifest(Contract):
     task: Literal["video-text"] = "video-text"
     model: str  # registry name
     arch: str
-    embed_dim: int
+    embed_dim: int = Field(gt=0, le=65536)
     frame_encoder: Graph
     text_encoder: Graph | None  # None: the labels are fixed (a checkpoint without token embeddings)
     preprocessing: Preprocessing
@@ -67,17 +68,41 @@ class Manifest(Contract):
     text: TextContract
     precision: Precision
     cost: Cost
-    score_scale: float  # scores are softmax(score_scale * cosine)
+    score_scale: float = Field(gt=0, le=1e4)  # scores are softmax(score_scale * cosine)
     provenance: Provenance
     licence: str
     files: dict[str, FileEntry]  # every file of the bundle but this one
 
     @model_validator(mode="after")
-    def _graphs_are_listed(self) -> Manifest:
-        for graph in (self.frame_encoder, self.text_encoder):
-            if graph is not None and graph.file not in self.files:
-                raise ValueError(f"graph file {graph.file!r} is not listed under files, so its hash is unknown")
+    def _files_are_listed(self) -> Manifest:
+        needed = [self.frame_encoder.file, "labels.json", "labels.npy", "reference.npz"]
+        if self.text_encoder is not None:
+            needed += [self.text_encoder.file, "tokenizer.json"]
+        for name in needed:
+            if name not in self.files:
+                raise ValueError(f"{name!r} is not listed under files, so its hash is unknown")
         return self
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, its own hash as the last key."""
+    content = manifest.model_dump(mode="json")
+    write_json(folder / MANIFEST, {**content, "sha256": _digest(content)})
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle and holds nothing else (its files may be damaged)."""
+    try:
+        raw = read_json(folder / MANIFEST, "manifest")
+    except BadInput:
+        return False
+    files = raw.get("files") if isinstance(raw, dict) and "schema_version" in raw else None
+    return isinstance(files, dict) and {path.name for path in folder.iterdir()} <= {MANIFEST, *files}
+
+
+def _digest(content: dict[str, object]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
 def file_entry(path: Path) -> FileEntry:
@@ -100,13 +125,14 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise BadInput(f"{folder} has no {MANIFEST}; a bundle is the folder that ski-edge export wrote")
-    try:
-        raw = json.loads(read_text(path, "manifest"))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path} is not JSON (line {error.lineno}: {error.msg}); export the bundle again") from error
+    raw = read_json(path, "manifest")
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise BadInput(f"{path} has schema_version {version!r}, this ski-edge reads {SCHEMA_VERSION}; export it again")
+    if raw.pop("sha256", None) != _digest(raw):
+        raise BadInput(
+            f"{path} was changed after export (its sha256 differs); copy the bundle again, or export it anew"
+        )
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
@@ -116,7 +142,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Every file named is there, has its size and its hash. A changed byte is an error, not a warning."""
+    """Every file named is there, has its size and its hash, and no other file lies beside them.
+
+    A changed byte is an error, not a warning; so is a stranger, which a graph could name as external data.
+    """
+    for path in folder.iterdir():
+        if path.name != MANIFEST and path.name not in manifest.files:
+            raise BadInput(f"{path} does not belong to the bundle; remove it")
     for name, entry in manifest.files.items():
         path = member(folder, name)
         size = path.stat().st_size

@@ -66,6 +66,7 @@ class ClipTokenizer:
     """
 
     def __init__(self, path: Path, context_length: int) -> None:
+        self._path = path
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
@@ -74,7 +75,10 @@ class ClipTokenizer:
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Token ids of each text, between the start and end token; longer texts are cut before the end token."""
-        rows = [self._tokenizer.encode(html.unescape(html.unescape(text))).ids for text in texts]
+        try:
+            rows = [self._tokenizer.encode(html.unescape(html.unescape(text))).ids for text in texts]
+        except Exception as error:  # a tokenizer.json that loads but cannot work
+            raise BadInput(f"{self._path} cannot encode text: {error}; export the bundle again") from error
         ids = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
         for row, target in zip(rows, ids, strict=True):
             target[: len(row)] = row

@@ -33,11 +33,14 @@ def benchmark(
     threads: int = THREADS,
     as_json: bool = JSON,
 ) -> None:
+    from ski_edge.bundle import read_manifest
     from ski_edge.errors import MissingDependency
     from ski_edge.files import write_json
     from ski_edge.runtime.measure import measure
 
-    out = out or Path("runs/benchmark") / model.name
+    out = out or Path("runs/benchmark") / model.resolve().name
+    read_manifest(model)  # before the folder is made
+    out.mkdir(parents=True, exist_ok=True)  # before minutes are spent measuring
     with steps(quiet=as_json) as step:
         record = measure(
             model,
@@ -48,7 +51,6 @@ def benchmark(
             warmup=warmup,
             progress=step,
         )
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "benchmark.json", record)
     try:
         _picture(record, out / "benchmark.png")
@@ -107,5 +109,7 @@ def _picture(record: dict[str, Any], path: Path) -> None:
     axes.set_xlim(min(p50) * 0.7, max(p95) * 8)
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds, p50; line to p95")
-    axes.set_title(f"{record['model']} {record['arch']} on {record['device']['cpu']}", fontsize=10, loc="left")
+    axes.set_title(
+        f"{record['model']} {record['arch']} on {record['device']['cpu']}", fontsize=10, loc="left", parse_math=False
+    )
     figure.savefig(path, dpi=110)

@@ -40,17 +40,16 @@ def convert(
         from ski_edge.bundle import read_labels
         from ski_edge.files import check_replaceable
         from ski_edge.models import save_model
-        from ski_edge.models.checkpoint import CONFIG
-        from ski_edge.models.convert import SETTINGS
+        from ski_edge.models.checkpoint import is_checkpoint
         from ski_edge.models.convert import convert as read
+        from ski_edge.models.convert import parse_settings
 
-        keys = sorted((*SETTINGS, "classes"))
-        if unknown := sorted(parsed.keys() - set(keys)):
-            raise BadInput(f"--set {unknown[0]} is not known; the keys are: {', '.join(keys)}")
-        check_replaceable(out, CONFIG)
+        check_replaceable(out, is_checkpoint)
+        if "classes" in parsed:
+            parsed["classes"] = tuple(label.name for label in read_labels(parsed["classes"]))
+        values = parse_settings(parsed)
         step(f"reading {source}")
-        classes = tuple(label.name for label in read_labels(parsed.pop("classes"))) if "classes" in parsed else None
-        model = read(source, family, parsed, classes)
+        model = read(source, family, values)
         step(f"writing {out}")
         save_model(model, out)
     config = model.config

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, seconds
-from ski_edge.errors import BadInput
+from ski_edge.errors import BadInput, DeviceRefused
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def monitor(
     save_video: bool = typer.Option(
         None, "--save-video/--no-save-video", help="Write annotated.mp4. Default: for files yes, for cameras no."
     ),
-    headless: bool = typer.Option(False, "--headless", help="Open no window, also where there is a screen."),
+    show: bool = typer.Option(False, "--show/--headless", help="Show the picture in a window, or (default) not."),
     realtime: bool = typer.Option(False, "--realtime", help="Play files at recorded speed, dropping what is late."),
     duration: str = typer.Option(None, help="Stop after this much source time: 30s, 10m."),
     timeout: str = typer.Option("10s", help="How long to wait for a camera or stream."),
@@ -42,50 +42,71 @@ def monitor(
     threads: int = THREADS,
     as_json: bool = JSON,
 ) -> None:
-    import re
-
-    from ski_edge.bundle import read_labels
+    from ski_edge.bundle.labels import label_file, read_labels
     from ski_edge.monitor import ActivityRules, Monitor, MonitorOptions, open_source
-    from ski_edge.monitor.pipeline import clear_out, prepare_out
+    from ski_edge.monitor.pipeline import claim_out, prepare_out
+    from ski_edge.monitor.sources import is_camera
     from ski_edge.monitor.status import StatusLine
     from ski_edge.runtime import open_bundle
 
-    if not re.fullmatch(r"[a-zA-Z0-9_-]+", camera):
-        raise BadInput(f"--camera {camera!r} may hold letters, digits, - and _ only")
-    rules = ActivityRules(conf, conf_leave if conf_leave is not None else 0.7 * conf, smooth)
-    every_s = seconds(every, "--every") if every else None
-    duration_s = seconds(duration, "--duration") if duration else None
     timeout_s = seconds(timeout, "--timeout")
-    if out is None:
-        out = next_folder(Path("runs/monitor"), Path(source).stem if "://" not in source else "stream")
-    prepare_out(out, overwrite)
+    options = MonitorOptions(
+        out=out or next_folder(Path("runs/monitor"), source_name(source)),
+        every_s=seconds(every, "--every") if every else None,
+        rules=ActivityRules(conf, conf_leave if conf_leave is not None else 0.7 * conf, smooth),
+        labels_file=label_file(labels) if labels else None,
+        camera=check_camera(camera),
+        realtime=realtime,
+        save_video=bool(save_video),
+        window=show,
+        duration_s=seconds(duration, "--duration") if duration else None,
+    )
+    prepare_out(options.out, overwrite)
+    if show:
+        check_window()
     new_labels = read_labels(labels) if labels else None
-    opened = open_source(source, timeout_s)
+    if "://" not in source and not is_camera(source):
+        open_source(source, timeout_s).close()  # a wrong path is said before seconds go into the bundle
     session = open_bundle(model, backend, device, threads)
     if new_labels is not None:
         session.labels.replace(new_labels)
-    screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    options = MonitorOptions(
-        out=out,
-        every_s=every_s,
-        rules=rules,
-        labels_file=Path(labels) if labels and Path(labels).is_file() else None,
-        camera=camera,
-        realtime=realtime,
-        save_video=not opened.live if save_video is None else save_video,
-        window=screen and not headless,
-        duration_s=duration_s,
-    )
+    # Opened last: a live source must not fill its buffers while the bundle loads.
+    opened = open_source(source, timeout_s)
+    if save_video is None:
+        options = replace(options, save_video=not opened.live)
     run = Monitor(session, opened, options)
     if not as_json:
         log(_heading(run, opened))
-    clear_out(out)
+        if session.manifest.provenance.weights.startswith("random"):
+            log("note: the weights are random, so activities and scores mean nothing")
+    # A bundle that cannot run shows now, before an earlier run's files are removed.
+    session.encode_frames([opened.first.image])
     status = StatusLine(quiet=as_json)
     try:
-        summary = run.run(status)
+        with claim_out(options.out):
+            summary = run.run(status)
     finally:
         status.close()
-    emit(asdict(summary), as_json, lambda: _text(summary, out))
+    emit(asdict(summary), as_json, lambda: _text(summary, options.out))
+
+
+def check_camera(name: str) -> str:
+    """Camera names appear in files, topics and addresses: letters, digits, - and _ only."""
+    if not re.fullmatch(r"[a-zA-Z0-9_-]+", name):
+        raise BadInput(f"--camera {name!r} may hold letters, digits, - and _ only")
+    return name
+
+
+def check_window() -> None:
+    from ski_edge.monitor.picture import why_no_window
+
+    if reason := why_no_window():
+        raise DeviceRefused(f"--show: {reason}")
+
+
+def source_name(source: str) -> str:
+    """A folder name for the results of a source."""
+    return "stream" if "://" in source else f"camera{source}" if source.isdecimal() else Path(source).stem
 
 
 def _heading(run: Any, source: Any) -> str:
@@ -108,7 +129,7 @@ def next_folder(parent: Path, name: str) -> Path:
 
 def _text(summary: Any, out: Path) -> str:
     files = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
-    dropped = f", {summary.dropped} frames dropped" if summary.dropped else ""
+    dropped = f", {summary.dropped} frames dropped ({summary.missed} updates)" if summary.dropped else ""
     return (
         f"{summary.seconds:.1f} s of video in {summary.wall_s:.1f} s: {summary.frames} frames, "
         f"{summary.updates} updates (p50 {summary.update_p50_ms:.1f} ms, p95 {summary.update_p95_ms:.1f} ms)"

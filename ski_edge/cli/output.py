@@ -13,10 +13,11 @@ import typer
 
 from ski_edge.errors import BadInput
 
+_LONGEST_S = 366 * 24 * 3600.0
 JSON = typer.Option(False, "--json", help="Print the result as JSON on stdout.")
 DEVICE = typer.Option("auto", "-d", "--device", help="auto, cpu, cuda, cuda:N or N. What is not there is an error.")
 BACKEND = typer.Option("auto", "--backend", help="auto or onnxruntime.")
-THREADS = typer.Option(0, "--threads", min=0, help="CPU threads; 0: one per core.")
+THREADS = typer.Option(0, "--threads", min=0, max=256, help="CPU threads; 0: one per core.")
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -37,11 +38,11 @@ def log(text: str) -> None:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A plain text table."""
+    """A plain text table under a title line."""
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(title=title, title_justify="left")
+    grid = Table()
     for i, name in enumerate(header):
         grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
@@ -49,7 +50,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     console = Console(width=110, no_color=True, highlight=False)
     with console.capture() as capture:
         console.print(grid, markup=False)
-    return capture.get().rstrip()
+    return f"{title}\n{capture.get().rstrip()}"
 
 
 @contextlib.contextmanager
@@ -70,6 +71,6 @@ def seconds(text: str, name: str) -> float:
     """`0.5`, `0.5s`, `500ms`, `2m` -> seconds, above 0."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?\s*", text)
     value = float(match[1]) * {"ms": 1e-3, "s": 1, None: 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if value <= 0:
-        raise BadInput(f"{name} must be a time above 0 such as 0.5s or 200ms, got {text!r}")
+    if not 0 < value <= _LONGEST_S:
+        raise BadInput(f"{name} must be a time above 0 such as 0.5s or 200ms (at most a year), got {text!r}")
     return value

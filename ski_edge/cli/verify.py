@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, table
+from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, table
 from ski_edge.errors import BadInput, require
 
 
@@ -31,27 +32,29 @@ def verify(
     if clips and not weights:
         raise BadInput("--clips needs --weights: for new clips the expected numbers come from the live torch model")
     session = open_bundle(bundle, backend, device, threads)
+    results = [verify_reference(session)]
     if weights:
         require("torch", "export", "verify --weights")
         from ski_edge.export.live import compare_live, reference_frames
         from ski_edge.models import resolve_weights
 
         model = resolve_weights(session.manifest.model, weights, session.manifest.arch)
-        frames, inputs = reference_frames(clips)
-        parity = compare_live(session, model, frames, inputs)
-    else:
-        parity = verify_reference(session)
-    rows = [("frame embeddings", parity.frames)] + ([("label embeddings", parity.labels)] if parity.labels else [])
-    header = ["", "max abs", "mean abs", "relative", "min cosine"]
-    cells = [
+        results.append(compare_live(session, model, *reference_frames(clips)))
+    for parity in results:
+        if not parity.passed and not as_json:
+            log(_text(bundle, parity))
+        parity.check()
+    comparisons = [parity.as_dict() for parity in results]
+    text = "\n".join(_text(bundle, parity) for parity in results)
+    emit({"passed": True, "comparisons": comparisons}, as_json, f"{text}\npassed")
+
+
+def _text(bundle: Path, parity: Any) -> str:
+    rows = [
         [name, f"{d.max_abs_error:.2e}", f"{d.mean_abs_error:.2e}", f"{d.relative_error:.2e}", f"{d.min_cosine:.8f}"]
-        for name, d in rows
+        for name, d in (("frame embeddings", parity.frames), ("label embeddings", parity.labels))
     ]
-    title = (
-        f"{bundle} on {parity.backend}/{parity.device} against {parity.reference} ({parity.num_frames} {parity.inputs})"
-    )
-    text = table(title, header, cells)
-    text += f"\ntop-1 agreement {parity.top1_agreement:.3f} of {parity.decided_frames} decided frames"
-    if parity.passed or not as_json:
-        emit(parity.as_dict(), as_json, text + ("\npassed" if parity.passed else ""))
-    parity.check()
+    where = f"{bundle} on {parity.backend}/{parity.device}"
+    title = f"{where} against {parity.reference} ({parity.num_frames} {parity.inputs})"
+    grid = table(title, ["", "max abs", "mean abs", "relative", "min cosine"], rows)
+    return f"{grid}\ntop-1 agreement {parity.top1_agreement:.3f} of {parity.decided_frames} decided frames"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ski_edge.errors import BadInput
-from ski_edge.files import new_folder, write_json
+from ski_edge.files import new_folder, read_json, write_json
 from ski_edge.models.registry import REGISTRY, build, parse_config
 from ski_edge.models.vificlip import ViFiCLIP
 
@@ -22,9 +21,19 @@ _TOKENS, _LABELS = "token_embedding.weight", "label_embeddings"
 
 def save_model(model: ViFiCLIP, folder: str | Path) -> None:
     """Write a checkpoint folder (an existing checkpoint is replaced)."""
-    with new_folder(Path(folder), CONFIG) as work:
+    with new_folder(Path(folder), is_checkpoint) as work:
         save_file(state_of(model), work / WEIGHTS)
         write_json(work / CONFIG, model.config.model_dump(mode="json"))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint of ours and holds nothing else."""
+    try:
+        fields = read_json(folder / CONFIG, "config")
+    except BadInput:
+        return False
+    known = isinstance(fields, dict) and fields.get("model") in REGISTRY
+    return known and {path.name for path in folder.iterdir()} <= {CONFIG, WEIGHTS}
 
 
 def state_of(model: ViFiCLIP) -> dict[str, Tensor]:
@@ -52,10 +61,7 @@ def load_model(folder: str | Path) -> ViFiCLIP:
     if not path.is_file():
         state = "has no config.json" if folder.is_dir() else "is not a folder"
         raise BadInput(f"checkpoint {folder} {state}; make one with: ski-edge convert FILE --out DIR")
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
+    fields = read_json(path, "config")
     name = fields.get("model") if isinstance(fields, dict) else None
     if name not in REGISTRY:
         raise BadInput(f"{path}: model {name!r} is not known; the choices are: {', '.join(REGISTRY)}")

@@ -10,11 +10,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
+from ski_edge.contracts import Contract
 from ski_edge.errors import BadInput
 from ski_edge.files import sha256_file
 from ski_edge.models.archs import ARCHS, ClipArch
@@ -24,7 +27,16 @@ from ski_edge.models.tensors import RawCheckpoint, read_tensors
 from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
-SETTINGS = ("activation", "base", "licence", "template")
+
+
+class ConvertSettings(Contract):
+    """What a checkpoint's names cannot tell; `--set KEY=VALUE` on the command line."""
+
+    activation: Literal["quickgelu", "gelu"] | None = None  # None: OpenAI's QuickGELU, said to be assumed
+    base: str | None = None  # weights that have a token embedding: openclip:openai, a folder or a file
+    classes: tuple[str, ...] | None = None  # names of the classes it was trained on, in order
+    licence: str | None = None  # what you agreed with the authors
+    template: str | None = None  # of the prompts it was trained with
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,10 @@ class Family:
     rename: Callable[[str], str | None]
     needs: tuple[str, ...]  # source names without which it is not this family
     licence: str
+    text_prefix: str = ""  # that some files put before the names of the text tower
+
+    def missing(self, tensors: dict[str, Tensor]) -> list[str]:
+        return [name for name in self.needs if name not in tensors and self.text_prefix + name not in tensors]
 
 
 def _rename_vifi(name: str) -> str | None:
@@ -87,55 +103,63 @@ FAMILIES = {
         "vificlip",
         "CLIP (OpenAI or open_clip names)",
         _rename_clip,
-        ("visual.proj", "visual.conv1.weight"),
+        ("visual.proj", "visual.conv1.weight", "text_projection"),
         "unknown: set it with --set licence=...",
+        text_prefix="text.",
     ),
 }
 
 
-def convert(
-    path: str | Path,
-    family: str = "auto",
-    settings: dict[str, str] | None = None,
-    classes: tuple[str, ...] | None = None,
-) -> ViFiCLIP:
+def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | None = None) -> ViFiCLIP:
     """Read an official checkpoint file into a model of ours; its `config.notes` say what was dropped and assumed.
 
-    family: a key of FAMILIES or `auto`. settings: activation, base (`openclip:openai`, or a file or folder that
-    has a token embedding), licence, template. classes: names of the classes it was trained on, in order.
+    family: a key of FAMILIES or `auto`. Raises BadInput, naming the nearest family, when the names do not fit.
     """
-    settings = dict(settings or {})
-    if unknown := settings.keys() - set(SETTINGS):
-        raise BadInput(f"--set {sorted(unknown)[0]} is not known; the keys are: {', '.join(SETTINGS)}")
+    settings, where = settings or ConvertSettings(), str(path)
     raw = read_tensors(path)
-    chosen = recognise(raw.tensors, str(path)) if family == "auto" else _family(family)
-    tensors, dropped = _rename_all(raw.tensors, chosen, str(path))
+    chosen = recognise(raw.tensors, where) if family == "auto" else _family(family)
+    if missing := chosen.missing(raw.tensors):
+        raise BadInput(f"{where} is no {chosen.title}: it lacks {', '.join(missing)}; try --from auto")
+    tensors, dropped = _rename_all(raw.tensors, chosen, where)
     notes = [f"read as {chosen.title}", *raw.notes, *dropped]
-    arch_name = match_arch(tensors, str(path))
-    if "activation" not in settings:
+    if settings.activation is None:
         notes.append("activation assumed: quickgelu (OpenAI's)")
     fields: dict[str, object] = {
         "model": chosen.model,
-        "arch": arch_name,
-        "activation": settings.get("activation", "quickgelu"),
-        "licence": settings.get("licence", chosen.licence),
-        "text": {"template": settings["template"]} if "template" in settings else {},
+        "arch": match_arch(tensors, where),
+        "activation": settings.activation or "quickgelu",
+        "licence": settings.licence or chosen.licence,
+        "text": {"template": settings.template} if settings.template else {},
         "weights": f"{Path(path).name} (sha256 {sha256_file(Path(path))[:16]})",
         "trained_logit_scale": "logit_scale" in tensors,
     }
+    if "logit_scale" in tensors and tensors["logit_scale"].numel() != 1:
+        raise BadInput(f"{where}: logit_scale is {list(tensors['logit_scale'].shape)}, expected one number")
     if "logit_scale" not in tensors:
         notes.append("no logit_scale in the checkpoint; scores use 100")
         tensors["logit_scale"] = torch.tensor(100.0).log()
     if "token_embedding.weight" not in tensors:
-        if "base" in settings:
-            tensors["token_embedding.weight"] = _base_embedding(settings["base"])
-            notes.append(f"token embedding taken from {settings['base']}, rounded to fp16 as the official code does")
-        else:
-            return _with_fixed_labels(fields, tensors, raw, classes, notes, str(path))
-    return _finish({**fields, "classes": classes or ()}, tensors, notes, str(path))
+        if settings.base is None:
+            return _with_fixed_labels(fields, tensors, raw, settings.classes, notes, where)
+        tensors["token_embedding.weight"] = _base_embedding(settings.base)
+        notes.append(f"token embedding taken from {settings.base}, rounded to fp16 as the official code does")
+    return _finish({**fields, "classes": settings.classes or ()}, tensors, notes, where)
+
+
+def parse_settings(values: dict[str, object]) -> ConvertSettings:
+    """Settings from KEY=VALUE pairs; an unknown key or value is one line that lists what there is."""
+    if unknown := sorted(values.keys() - ConvertSettings.model_fields.keys()):
+        raise BadInput(f"--set {unknown[0]} is not known; the keys are: {', '.join(ConvertSettings.model_fields)}")
+    try:
+        return ConvertSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"--set {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
 
 
 def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[str], where: str) -> ViFiCLIP:
+    if not -5 < float(tensors["logit_scale"]) < 7:  # exp: 0.007 to 1100; CLIP stops at 100
+        raise BadInput(f"{where}: logit_scale is {float(tensors['logit_scale']):g}, expected a logarithm near 4.6")
     model = build(parse_config(ViFiCLIPConfig, {**fields, "notes": tuple(notes)}, where).for_arch())
     load_state(model, tensors, where)
     return model
@@ -152,9 +176,7 @@ def recognise(tensors: dict[str, Tensor], where: str) -> Family:
     best: tuple[float, Family, list[str], list[str]] | None = None
     for family in FAMILIES.values():
         foreign = [name for name in tensors if not _fits(name, family)]
-        missing = [name for name in family.needs if name not in tensors]
-        if family.title.startswith("CLIP"):
-            missing = [n for n in missing if "text." + n not in tensors]
+        missing = family.missing(tensors)
         if not foreign and not missing:
             return family
         fit = 1 - len(foreign) / len(tensors) - len(missing) / len(family.needs)
@@ -195,20 +217,24 @@ def _rename_all(tensors: dict[str, Tensor], family: Family, where: str) -> tuple
 
 def match_arch(tensors: dict[str, Tensor], where: str) -> str:
     """The arch whose sizes these CLIP tensors have."""
-    try:
-        found = {
-            "patch": tensors["visual.conv1.weight"].shape[-1],
-            "vision_width": tensors["visual.conv1.weight"].shape[0],
-            "embed_dim": tensors["visual.proj"].shape[1],
-            "text_width": tensors["text_projection"].shape[0],
-            "context_length": tensors["positional_embedding"].shape[0],
-            "vision_layers": _layers(tensors, r"visual\.transformer\.resblocks\.(\d+)\."),
-            "text_layers": _layers(tensors, r"transformer\.resblocks\.(\d+)\."),
-        }
-        grid = tensors["visual.positional_embedding"].shape[0] - 1
-        found["image_size"] = round(grid**0.5) * found["patch"]
-    except (KeyError, IndexError) as error:
-        raise BadInput(f"{where}: the tensor {error} is missing, so the size of the towers is unknown") from error
+
+    def shape(name: str, axes: int) -> torch.Size:
+        if name not in tensors or tensors[name].ndim != axes or 0 in tensors[name].shape:
+            got = list(tensors[name].shape) if name in tensors else "missing"
+            raise BadInput(f"{where}: {name} is {got}, expected {axes} axes; the size of the towers is unknown")
+        return tensors[name].shape
+
+    width, _, patch, _ = shape("visual.conv1.weight", 4)
+    found = {
+        "patch": patch,
+        "vision_width": width,
+        "embed_dim": shape("visual.proj", 2)[1],
+        "text_width": shape("text_projection", 2)[0],
+        "context_length": shape("positional_embedding", 2)[0],
+        "vision_layers": _layers(tensors, r"visual\.transformer\.resblocks\.(\d+)\."),
+        "text_layers": _layers(tensors, r"transformer\.resblocks\.(\d+)\."),
+        "image_size": round((shape("visual.positional_embedding", 2)[0] - 1) ** 0.5) * patch,
+    }
 
     def off(arch: ClipArch) -> list[str]:
         return [f"{k} {v} (not {getattr(arch, k)})" for k, v in found.items() if getattr(arch, k) != v]
@@ -267,15 +293,21 @@ def _encode_prompts(model: ViFiCLIP, prompts: Tensor, where: str) -> Tensor:
     """Looked-up prompt embeddings [K, L, width] -> label embeddings [K, D], L2-normalised.
 
     The token ids are gone, but a prompt ends with the end token and is filled up with token 0: the end token is
-    the row before the run of equal rows that closes the prompt.
+    the row before the run of equal rows that closes the prompt. Prompts with no room for such a run are read with
+    the end token of the others.
     """
     clip = model.clip
     if prompts.shape[1:] != clip.positional_embedding.shape:
         raise BadInput(f"{where}: {PROMPTS} is {list(prompts.shape)}, expected [K, {clip.positional_embedding.shape}]")
     equal_last = (prompts == prompts[:, -1:]).all(dim=-1)
-    end = prompts.shape[1] - 1 - equal_last.flip(1).long().cumprod(dim=1).sum(dim=1)
-    end_rows = prompts[torch.arange(len(prompts)), end]
-    if (end < 1).any() or not (end_rows == end_rows[0]).all():
+    padding = equal_last.flip(1).long().cumprod(dim=1).sum(dim=1)  # length of the closing run; 1 may be no padding
+    padded = padding > 1
+    end = prompts.shape[1] - 1 - padding
+    token = prompts[padded.nonzero()[0, 0], end[padded.nonzero()[0, 0]]] if padded.any() else None
+    if token is not None:
+        end = torch.where(padded, end, prompts.shape[1] - 1 - (~(prompts[:, -1] == token).all(dim=-1)).long())
+    rows = prompts[torch.arange(len(prompts)), end]
+    if token is None or (end < 1).any() or not (rows == token).all():
         raise BadInput(f"{where}: {PROMPTS} does not look like padded prompts with one end token; use --set base=...")
     x = clip.transformer(prompts + clip.positional_embedding, attn_mask=clip.attn_mask)
     x = clip.ln_final(x)[torch.arange(len(prompts)), end] @ clip.text_projection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -42,7 +43,8 @@ def read_tensors(path: str | Path) -> RawCheckpoint:
     """Read .safetensors, or a .pt/.pth file with `weights_only=True`; classes in it become inert placeholders."""
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}; give a file")
+        state = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise BadInput(f"checkpoint {path} {state}; give a file")
     if path.stat().st_size == 0:
         raise BadInput(f"checkpoint {path} is empty")
     if path.suffix == ".safetensors":
@@ -54,23 +56,33 @@ def read_tensors(path: str | Path) -> RawCheckpoint:
 
 
 def _load_pickle(path: Path) -> tuple[object, list[str]]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                raise BadInput(f"{path} is a TorchScript program, not weights; for OpenAI's CLIP use openclip:openai")
     try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-        with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
-            value = torch.load(path, map_location="cpu", weights_only=True)
+        archived = zipfile.is_zipfile(path)
+        if archived:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            if any(name.endswith("constants.pkl") for name in names):
+                raise BadInput(f"{path} is a TorchScript program, not weights; for OpenAI's CLIP use openclip:openai")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if archived else []
+            with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
+                value = torch.load(path, map_location="cpu", weights_only=True)
+    except BadInput:
+        raise
     except Exception as error:  # unpickling raises nearly anything
-        # torch's text recommends weights_only=False at length; the reason follows it.
-        reason = " ".join(
-            str(error).rpartition("WeightsUnpickler error:")[2].split("Check the documentation")[0].split()
-        )
         raise BadInput(
-            f"checkpoint {path} cannot be read as tensors: {reason[:200]}; no pickled code is run"
+            f"checkpoint {path} cannot be read as tensors{_reason(error)}; no pickled code is run"
         ) from error
     return value, [f"ignored the pickled {name} (its code was not run)" for name in sorted(foreign)]
+
+
+def _reason(error: Exception) -> str:
+    """torch's own words, without its advice to load the file unsafely."""
+    text = " ".join(str(error).split())
+    text = text.rpartition("WeightsUnpickler error:")[2].split("Check the documentation")[0]
+    sentences = [part for part in text.split(". ") if part and "weights_only" not in part]
+    return f" ({sentences[0].strip()[:160]})" if sentences else ""
 
 
 def _select(value: object, notes: list[str], path: Path) -> RawCheckpoint:
@@ -86,4 +98,9 @@ def _select(value: object, notes: list[str], path: Path) -> RawCheckpoint:
     if not isinstance(value, Mapping) or not any(isinstance(x, Tensor) for x in value.values()):
         raise BadInput(f"checkpoint {path} holds no tensors by name (found {type(value).__name__}); nothing to convert")
     tensors = {str(k).removeprefix("module."): x for k, x in value.items() if isinstance(x, Tensor)}
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_complex():
+            kind = f"{tensor.dtype}, {tensor.layout}, {tensor.device.type}"
+            raise BadInput(f"checkpoint {path}: {name} is no plain tensor of real numbers ({kind}); save it as float32")
     return RawCheckpoint(tensors, tuple(notes))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ski_edge.bundle.labels import Label
 from ski_edge.errors import BadInput
 from ski_edge.runtime.stream import Update
 
@@ -27,9 +29,26 @@ class ActivityRules:
 
     def __post_init__(self) -> None:
         if not 0 < self.leave <= self.enter <= 1:
-            raise BadInput(f"needs 0 < leave <= enter <= 1, got leave={self.leave:g}, enter={self.enter:g}")
+            raise BadInput(
+                f"--conf and --conf-leave: needs 0 < leave <= conf <= 1, got {self.leave:g} and {self.enter:g}"
+            )
         if not 0 <= self.smooth_s < math.inf:
-            raise BadInput(f"smoothing must be 0 seconds or more, got {self.smooth_s:g}")
+            raise BadInput(f"--smooth must be 0 seconds or more, got {self.smooth_s:g}")
+
+
+def check_choices(labels: Sequence[Label]) -> None:
+    """What the monitor needs of its labels: a choice, and none that reads as the state *unknown*.
+
+    Scores are shares of all labels, so a single label would always score 1, whatever the camera sees.
+    """
+    names = [label.name for label in labels]
+    if len(names) < 2:
+        raise BadInput(
+            f"the monitor needs at least 2 labels to choose from, got {names}; add what it could be otherwise, "
+            "for example: falling,sitting,walking,an empty room"
+        )
+    if UNKNOWN in names:
+        raise BadInput(f"the label {UNKNOWN!r} is the monitor's own word for no activity; choose another name")
 
 
 @dataclass(slots=True)
@@ -52,18 +71,25 @@ class ActivityState:
         best = int(self.smoothed.argmax())
         if reason:
             self.label, self.why = UNKNOWN, reason
-        elif self.smoothed[best] >= self.rules.enter:
+        elif self.smoothed[best] >= self.rules.enter and self._beats_current(best):
             self.label, self.why = self.names[best], ""
-        elif self.label not in self.names or self.smoothed[self.names.index(self.label)] < self.rules.leave:
+        elif self._current() < self.rules.leave:
             self.label, self.why = UNKNOWN, f"no label reaches {self.rules.enter:g}"
         return self.label
+
+    def _current(self) -> float:
+        """Smoothed score of the activity; 0 while it is unknown."""
+        return float(self.smoothed[self.names.index(self.label)]) if self.label in self.names else 0.0
+
+    def _beats_current(self, best: int) -> bool:
+        """Two labels near each other must not take turns: the new one leads clearly, or the old one is given up."""
+        now = self._current()
+        return now < self.rules.leave or self.smoothed[best] - now >= self.rules.enter - self.rules.leave
 
     @property
     def score(self) -> float:
         """Smoothed score of the activity, or of the best label while it is unknown."""
-        if self.label in self.names:
-            return float(self.smoothed[self.names.index(self.label)])
-        return float(self.smoothed.max(initial=0.0))
+        return self._current() if self.label in self.names else float(self.smoothed.max(initial=0.0))
 
     def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The best labels with their smoothed scores."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 from ski_edge.errors import BadInput, require
 from ski_edge.monitor.activity import UNKNOWN, ActivityState
 
-_MIN_HEIGHT = 360  # pixels; smaller pictures are enlarged so that text can be read
+_MIN_HEIGHT, _MAX_WIDTH = 360, 1280  # pixels; smaller pictures are enlarged so that text can be read
 
 
 class Annotator:
@@ -20,7 +23,7 @@ class Annotator:
 
     def __init__(self, height: int, width: int) -> None:
         self._cv2 = require("cv2", "video", "drawing")
-        factor = max(1.0, _MIN_HEIGHT / height)
+        factor = max(1.0, min(_MIN_HEIGHT / height, _MAX_WIDTH / width))
         self.size = (round(width * factor / 2) * 2, round(height * factor / 2) * 2)  # (width, height), as OpenCV
 
     def draw(self, image: np.ndarray, state: ActivityState, seconds: float) -> np.ndarray:
@@ -62,21 +65,59 @@ def ascii_text(text: str) -> str:
 
 
 class VideoFile:
-    """An MP4 that appears under its name only when it is complete."""
+    """An MP4 that appears under its name only when it is complete, and whose clock is the source's.
+
+    Its frame rate is constant; where frames were dropped, or came slower, the last picture stands still.
+    """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         cv2 = require("cv2", "video", "--save-video")
-        self._path, self._part = path, path.with_name(f".{path.stem}.part{path.suffix}")
+        self._path, self._part, self._fps = path, part_file(path), fps
         self._writer: Any = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
-            raise BadInput(f"{path} cannot be written; check the folder, or leave --save-video away")
+            raise BadInput(f"{path} cannot be written; check the folder, or say --no-save-video")
+        self._written = 0
+        self._last: np.ndarray | None = None
 
-    def write(self, picture: np.ndarray) -> None:
-        self._writer.write(picture)
+    def write(self, picture: np.ndarray, timestamp: float) -> None:
+        """A BGR picture that is shown from `timestamp` (seconds since the start) on."""
+        due = round(timestamp * self._fps)
+        while self._last is not None and self._written < due:
+            self._append(self._last)
+        if self._written <= due:  # frames faster than the file's rate: the first of each interval stays
+            self._append(picture)
+        self._last = picture
 
     def close(self) -> None:
+        """Publish the file, unless it does not hold what was written (OpenCV says nothing of a full disk)."""
         self._writer.release()
+        cv2 = require("cv2", "video", "--save-video")
+        written = int(cv2.VideoCapture(str(self._part.resolve())).get(cv2.CAP_PROP_FRAME_COUNT))
+        if written < self._written:
+            self._part.unlink(missing_ok=True)
+            raise BadInput(
+                f"{self._path} could not be written ({written} of {self._written} frames); is the disk full?"
+            )
         self._part.replace(self._path)
+
+    def _append(self, picture: np.ndarray) -> None:
+        self._writer.write(picture)
+        self._written += 1
+
+
+def part_file(path: Path) -> Path:
+    """Where a video is written until it is complete."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+def why_no_window() -> str:
+    """Empty when a window can be opened here, else why not. Tried in a child process: Qt aborts where it cannot."""
+    code = "import cv2; cv2.namedWindow('ski-edge'); cv2.waitKey(1); cv2.destroyAllWindows()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    reason = (done.stderr.strip().splitlines() or ["no reason given"])[0]
+    return f"no window can be opened ({reason[:120]}); leave --show away"
 
 
 def draw_timeline(
@@ -99,12 +140,15 @@ def draw_timeline(
         begin, end = float(event["start_time"]) - start, float(event["end_time"]) - start
         colour = "#b8bcc2" if event["label"] == UNKNOWN else f"C{row % 10}"
         bars.broken_barh([(begin, max(end - begin, 1e-3))], (row - 0.4, 0.8), facecolors=colour)
-    bars.set_yticks(range(len(labels)), labels)
+    # parse_math: a `$` in a file name or label is a dollar.
+    bars.set_yticks(range(len(labels)), labels, parse_math=False)
     bars.set_ylim(len(labels) - 0.5, -0.5)
-    bars.set_title(title, fontsize=10, loc="left")
+    bars.set_title(title, fontsize=10, loc="left", parse_math=False)
     if trace:
         times, values = np.array(trace).T
         scores.plot(times - start, values, color="#3564a8", linewidth=1.2)
     scores.axhline(enter, color="#b03030", linewidth=0.8, linestyle="--")
     scores.set(ylim=(0, 1.02), ylabel="best score", xlabel="seconds since the start (dashed: needed to be believed)")
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
+        figure.savefig(path, dpi=110)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -15,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ski_edge.bundle.labels import read_labels
-from ski_edge.errors import BadInput, MissingDependency, SkiEdgeError, require
+from ski_edge.bundle.labels import read_label_file
+from ski_edge.errors import BadInput, SkiEdgeError, require
 from ski_edge.files import write_json
-from ski_edge.monitor.activity import ActivityRules, ActivityState
-from ski_edge.monitor.picture import Annotator, VideoFile, draw_timeline
-from ski_edge.monitor.sources import Frame, FrameReader, Source
-from ski_edge.monitor.store import Event, EventStore, read_events
+from ski_edge.monitor.activity import ActivityRules, ActivityState, check_choices
+from ski_edge.monitor.picture import Annotator, VideoFile, draw_timeline, part_file
+from ski_edge.monitor.sources import Frame, FrameReader, Source, check_name
+from ski_edge.monitor.store import DATABASE_FILE, EVENTS_FILE, Event, EventStore, read_events
 from ski_edge.runtime import FrameStream, Sampler, Session, Update
 
 SUMMARY_FILE, VIDEO_FILE, TIMELINE_FILE = "summary.json", "annotated.mp4", "timeline.png"
@@ -54,6 +57,7 @@ class Summary:
     frames: int = 0  # decoded
     updates: int = 0
     dropped: int = 0  # frames thrown away because recognition was behind
+    missed: int = 0  # those of them that were due: updates that did not happen
     broken: int = 0  # frames the decoder could not make a picture of
     lost: int = 0  # frames the file promised and does not have
     expected_frames: int | None = None
@@ -70,6 +74,7 @@ class Monitor:
     """One source, one bundle, one run."""
 
     def __init__(self, session: Session, source: Source, options: MonitorOptions) -> None:
+        check_choices(session.labels.current.labels)
         self.session, self.source, self.options = session, source, options
         self.stream = FrameStream(session, options.every_s)
         self.state = ActivityState(options.rules, self.stream.window_s)
@@ -79,58 +84,73 @@ class Monitor:
         self._trace: list[tuple[float, float]] = []
         self._trace_stride = 1
         self._stop_reason = ""
+        self._reader: FrameReader | None = None
         self._labels_mtime = _mtime(options.labels_file)
         # Times in events: Unix time for live sources, seconds of the file otherwise.
-        self._epoch = time.time() if source.live else 0.0
+        self._epoch = source.started_at if source.live else 0.0
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to end after the current frame; safe from a signal handler."""
+        """Ask the loop to end, also while no frame arrives; safe from a signal handler."""
         self._stop_reason = self._stop_reason or reason
+        if self._reader is not None:
+            self._reader.stop()
 
     def run(self, on_status: Callable[[Monitor], None] = lambda monitor: None) -> Summary:
         """Process the source to its end, to `stop`, or to Ctrl-C; finish all files either way."""
-        options, source = self.options, self.source
-        options.out.mkdir(parents=True, exist_ok=True)
-        provenance = self.session.manifest.provenance
-        store = EventStore(
-            options.out,
-            started_at=time.time(),
-            clock="unix" if source.live else "media",
-            source=source.name,
-            model=f"{self.session.manifest.model} {self.session.manifest.arch}",
-            weights=provenance.weights,
-        )
-        annotator = Annotator(*source.size) if options.save_video or options.window else None
-        video = VideoFile(options.out / VIDEO_FILE, annotator.size, source.fps) if options.save_video else None
-        catch_up = source.live or options.realtime
-        reader = FrameReader(
-            source,
-            "drop-oldest" if catch_up else "block",
-            paced=options.realtime and not source.live,
-            sampler=None if annotator is not None else Sampler(self.stream.every_s),
-            # What waits is what the answer is late by: a quarter of a second of all frames, or two due ones.
-            depth=8 if annotator is not None else 2,
-        )
+        self.options.out.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        try:
-            with _signals(self):
-                for frame in reader:
+        with contextlib.ExitStack() as stack:
+            store = self._open_store()
+            stack.callback(self._finish, began, store)
+            annotator, video = self._open_video(stack)
+            self._reader = self._open_reader(every_picture=annotator is not None)
+            stack.callback(self._reader.close)
+            stack.enter_context(_signals(self))
+            try:
+                for frame in self._reader:
                     self._frame(frame, store)
                     if annotator is not None:
-                        self._show(annotator.draw(frame.image, self.state, frame.timestamp), video)
+                        self._show(annotator.draw(frame.image, self.state, frame.timestamp), video, frame.timestamp)
                     on_status(self)
-                    if self._stop_reason:
-                        break
-            if not self._stop_reason:
-                self.summary.seconds = source.seconds
-        finally:
-            reader.close()
-            store.end(self._epoch + self.summary.seconds)
-            store.close()
-            if video is not None:
-                video.close()
-            self._finish(began, store.count)
+                if not self._stop_reason:
+                    self.summary.seconds = self.source.seconds
+            except BaseException as error:
+                self.stop(f"failed: {error!r}")
+                raise
         return self.summary
+
+    def _open_store(self) -> EventStore:
+        manifest = self.session.manifest
+        return EventStore(
+            self.options.out,
+            started_at=time.time(),
+            clock="unix" if self.source.live else "media",
+            source=self.source.name,
+            model=f"{manifest.model} {manifest.arch}",
+            weights=manifest.provenance.weights,
+        )
+
+    def _open_video(self, stack: contextlib.ExitStack) -> tuple[Annotator | None, VideoFile | None]:
+        if not (self.options.save_video or self.options.window):
+            return None, None
+        annotator = Annotator(*self.source.size)
+        if not self.options.save_video:
+            return annotator, None
+        video = VideoFile(self.options.out / VIDEO_FILE, annotator.size, self.source.fps)
+        stack.callback(video.close)
+        return annotator, video
+
+    def _open_reader(self, every_picture: bool) -> FrameReader:
+        live = self.source.live
+        return FrameReader(
+            self.source,
+            "drop-oldest" if live or self.options.realtime else "block",
+            paced=self.options.realtime and not live,
+            sampler=Sampler(self.stream.every_s),
+            only_due=not every_picture,
+            # What waits is what the answer is late by: a quarter of a second of all frames, or two due ones.
+            depth=8 if every_picture else 2,
+        )
 
     def _frame(self, frame: Frame, store: EventStore) -> None:
         summary = self.summary
@@ -139,10 +159,10 @@ class Monitor:
         summary.seconds = frame.timestamp
         if self.options.duration_s is not None and frame.timestamp >= self.options.duration_s:
             self.stop("--duration reached")
-        started = time.perf_counter()
-        update = self.stream.push(frame.image, frame.timestamp)
-        if update is None:
+        if not frame.due:
             return
+        started = time.perf_counter()
+        update = self.stream.add(frame.image, frame.timestamp)
         self.update_s.append(time.perf_counter() - started)
         self._react(update, store)
         self._lag_s.append(time.monotonic() - frame.arrived)
@@ -181,11 +201,14 @@ class Monitor:
     def _watch_labels(self) -> None:
         """Take over an edited label file; a bad one is reported and the labels stay."""
         path = self.options.labels_file
-        if path is None or (now := _mtime(path)) == self._labels_mtime:
+        now = _mtime(path)
+        if path is None or now in (0.0, self._labels_mtime):  # 0: gone, or being replaced by an editor
             return
         self._labels_mtime = now
         try:
-            labels = self.session.labels.replace(read_labels(str(path)))
+            wanted = read_label_file(path)
+            check_choices(wanted)
+            labels = self.session.labels.replace(wanted)
             self.note(f"labels changed at {self.summary.seconds:.1f} s: {len(labels.names)} (version {labels.version})")
         except SkiEdgeError as error:
             self.note(f"labels kept: {error}")
@@ -195,21 +218,28 @@ class Monitor:
         self.summary.notes.append(text)
         print(f"\nnote: {text}", file=sys.stderr)  # noqa: T201 - stderr is the log
 
-    def _show(self, picture: np.ndarray, video: VideoFile | None) -> None:
+    def _show(self, picture: np.ndarray, video: VideoFile | None, timestamp: float) -> None:
         if video is not None:
-            video.write(picture)
+            video.write(picture, timestamp)
         if self.options.window:
             cv2 = require("cv2", "video", "the window")
             cv2.imshow("ski-edge", picture)
             if cv2.waitKey(1) & 0xFF in (27, ord("q")):
                 self.stop("closed by the user")
 
-    def _finish(self, began: float, events: int) -> None:
+    def _finish(self, began: float, store: EventStore) -> None:
+        """Close the books: the last event's end, the summary, the timeline. Runs however the loop ended."""
+        try:
+            store.end(self._epoch + self.summary.seconds)
+        finally:
+            store.close()
         summary, stats = self.summary, self.source.stats
         summary.wall_s = time.monotonic() - began
-        summary.events = events
-        summary.frames, summary.dropped, summary.broken = stats.decoded, stats.dropped, stats.broken
-        summary.stopped = self._stop_reason or "end of source"
+        summary.events = store.count
+        summary.frames, summary.broken = stats.decoded, stats.broken
+        summary.dropped, summary.missed = stats.dropped, stats.missed
+        ended = "the stream ended (there is no reconnection yet)" if self.source.live else "end of source"
+        summary.stopped = self._stop_reason or ended
         if not self._stop_reason:
             summary.lost = self.source.lost
         if summary.lost:
@@ -220,13 +250,16 @@ class Monitor:
             )
         summary.update_p50_ms, summary.update_p95_ms = percentiles_ms(self.update_s)
         summary.lag_p95_ms = percentiles_ms(self._lag_s)[1]
-        try:
-            title = f"{self.source.name} · {self.session.manifest.model} {self.session.manifest.arch}"
-            trace, rules = self._trace, self.options.rules
-            draw_timeline(self.options.out / TIMELINE_FILE, read_events(self.options.out), trace, title, rules.enter)
-        except MissingDependency as error:
-            self.note(f"no {TIMELINE_FILE}: {error}")
+        self._timeline()
         write_json(self.options.out / SUMMARY_FILE, asdict(summary))
+
+    def _timeline(self) -> None:
+        title = f"{self.source.name} · {self.session.manifest.model} {self.session.manifest.arch}"
+        events, enter = read_events(self.options.out), self.options.rules.enter
+        try:
+            draw_timeline(self.options.out / TIMELINE_FILE, events, self._trace, title, enter)
+        except Exception as error:  # a picture must never cost the summary
+            self.note(f"no {TIMELINE_FILE}: {error}")
 
 
 def percentiles_ms(seconds: deque[float]) -> tuple[float, float]:
@@ -239,27 +272,39 @@ def percentiles_ms(seconds: deque[float]) -> tuple[float, float]:
 
 def prepare_out(out: Path, overwrite: bool) -> None:
     """Refuse to mix two runs; called before anything is opened, writes nothing."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; give a folder")
+    check_name(str(out), "--out")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise BadInput(f"--out {out} exists and is not a folder; give a folder")
     if out.is_dir() and any(out.iterdir()):
-        if not (out / SUMMARY_FILE).exists() and not (out / "events.jsonl").exists():
+        if not (out / SUMMARY_FILE).exists() and not (out / EVENTS_FILE).exists():
             raise BadInput(f"--out {out} holds other files; give a new folder")
         if not overwrite:
             raise BadInput(f"--out {out} already holds a run; give another folder, or --overwrite")
 
 
-def clear_out(out: Path) -> None:
-    """Remove an earlier run's files, and nothing else."""
-    names = ("events.jsonl", "monitor.sqlite", "monitor.sqlite-wal", "monitor.sqlite-shm", SUMMARY_FILE, VIDEO_FILE)
-    for name in (*names, TIMELINE_FILE):
-        (out / name).unlink(missing_ok=True)
+@contextlib.contextmanager
+def claim_out(out: Path) -> Iterator[None]:
+    """Make `out`, keep other monitors out of it while the block runs, and remove an earlier run's files."""
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(f"--out {out} is in use by another monitor; give another folder") from error
+        database = [DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm")]
+        for name in (EVENTS_FILE, *database, SUMMARY_FILE, VIDEO_FILE, part_file(out / VIDEO_FILE).name, TIMELINE_FILE):
+            (out / name).unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _mtime(path: Path | None) -> float:
     try:
         return path.stat().st_mtime if path is not None else 0.0
     except OSError:
-        return 0.0  # being replaced by an editor: looked at again with the next update
+        return 0.0
 
 
 class _signals:

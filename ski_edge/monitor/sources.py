@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ski_edge.errors import BadInput, require
-from ski_edge.monitor.redact import redact
+from ski_edge.redact import redact_url
 from ski_edge.runtime import Sampler
 
+_LONGEST_STEP_S = 10.0  # between two frames of a file; slow surveillance recordings stay below
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
 
@@ -28,6 +30,7 @@ class Frame:
     image: np.ndarray
     timestamp: float
     arrived: float  # time.monotonic() when it was decoded
+    due: bool  # picked by the reader's sampler: recognise this one
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class SourceStats:
 
     decoded: int = 0  # all, also those no picture was made of because they were not due
     dropped: int = 0  # decoded, but thrown away because the consumer was behind
+    missed: int = 0  # those of them that were due for recognition
     broken: int = 0  # the container had them, the decoder could not make a picture
 
 
@@ -52,11 +56,18 @@ class Source:
         frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.expected_frames = int(frames) if kind == "file" and 0 < frames < 1e9 else None
         self.stats = SourceStats()
+        self.started_at = time.time()  # Unix time of timestamp 0 of a live source
         self._start = time.monotonic()
         self._last = -math.inf
+        self._stamp = 0.0  # the file's own time of the last frame
         self._first = self._decode()
         if self._first is None:
             raise BadInput(f"{name}: opened, but no frame decodes; the file is damaged or not a video")
+
+    @property
+    def first(self) -> Frame:
+        """The first frame, decoded when the source was opened."""
+        return self._first
 
     @property
     def live(self) -> bool:
@@ -67,18 +78,18 @@ class Source:
         """(height, width) of the first frame, rotation applied."""
         return self._first.image.shape[:2]
 
-    def frames(self, sampler: Sampler | None = None) -> Iterator[Frame]:
+    def frames(self, sampler: Sampler | None = None, only_due: bool = False) -> Iterator[Frame]:
         """Frames in order, the first one included; ends where the source ends. Iterate once.
 
-        With a sampler only frames that are due become pictures: the others are decoded (video needs that) but not
-        converted, which for full HD is most of the cost.
+        The sampler marks frames as due (none: all are). With only_due the others are decoded (video needs that) but
+        made no picture of, which for full HD is most of the cost.
         """
         frame = self._first
         if sampler is not None:
             sampler.take(frame.timestamp)
         while frame is not None:
             yield frame
-            frame = self._decode(sampler)
+            frame = self._decode(sampler, only_due)
 
     def close(self) -> None:
         self._capture.release()
@@ -99,32 +110,39 @@ class Source:
         missing = self.expected_frames - self.stats.decoded
         return missing if missing > max(1, 0.01 * self.expected_frames) else 0
 
-    def _decode(self, sampler: Sampler | None = None) -> Frame | None:
+    def _decode(self, sampler: Sampler | None = None, only_due: bool = False) -> Frame | None:
         while self._capture.grab():
             arrived = time.monotonic()
             timestamp = self._timestamp(arrived)
-            if sampler is not None and not sampler.take(timestamp):
+            due = sampler is None or sampler.take(timestamp)
+            if only_due and not due:
                 self.stats.decoded += 1
                 continue
             ok, image = self._capture.retrieve()
             if ok and image is not None and image.size:
                 self.stats.decoded += 1
-                return Frame(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), timestamp, arrived)
+                return Frame(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), timestamp, arrived, due)
             self.stats.broken += 1
         return None
 
     def _timestamp(self, arrived: float) -> float:
         """Presentation time for files, arrival time for live sources; always growing.
 
-        Some files carry broken times (an AVI with B-frames ends at 0): a time that does not grow is replaced by
-        the last one plus a frame's duration.
+        Some files carry broken times (an AVI with B-frames ends at 0, a damaged one leaps by hours): a step that is
+        not forward, or far longer than a frame, is replaced by a frame's duration.
         """
-        now = arrived - self._start
-        if not self.live:
-            now = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
-            if not math.isfinite(now) or now <= self._last:
-                now = self._last + 1 / self.fps if math.isfinite(self._last) else 0.0
-        self._last = max(now, self._last + 1e-6) if math.isfinite(self._last) else now
+        if self.live:
+            now = arrived - self._start
+            self._last = max(now, self._last + 1e-6)
+            return self._last
+        stamp = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
+        if not math.isfinite(self._last):
+            self._last, self._stamp = 0.0, stamp
+            return self._last
+        step = stamp - self._stamp
+        if not 0 < step <= max(_LONGEST_STEP_S, 50 / self.fps):
+            step = 1 / self.fps
+        self._last, self._stamp = self._last + step, stamp
         return self._last
 
 
@@ -134,20 +152,37 @@ def open_source(spec: str, timeout_s: float = 10.0) -> Source:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2 = require("cv2", "video", "the monitor")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    check_name(spec, "source")
     scheme = spec.split("://", 1)[0].lower() if "://" in spec else ""
-    if spec.isdigit():
+    if is_camera(spec):
         capture = _open(cv2, int(spec), cv2.CAP_ANY, timeout_s, f"camera {spec}")
         return _ready(capture, f"camera {spec}", "camera", "no such camera, or another program holds it")
     if scheme in SCHEMES:
-        name = redact(spec)
+        name = redact_url(spec)
         capture = _open(cv2, spec, cv2.CAP_FFMPEG, timeout_s, name)
         return _ready(capture, name, "stream", f"no answer within {timeout_s:g} s, refused, or no such stream")
     if scheme and scheme != "file":
-        raise BadInput(f"source {redact(spec)}: {scheme}:// is not known; use a path, 0, or {', '.join(SCHEMES)}")
+        raise BadInput(f"source {redact_url(spec)}: {scheme}:// is not known; use a path, 0, or {', '.join(SCHEMES)}")
     path = Path(spec.removeprefix("file://"))
     check_video_file(path)
-    capture = _open(cv2, str(path), cv2.CAP_FFMPEG, timeout_s, str(path))
+    # Absolute: FFmpeg takes the part before a colon of a relative name for a protocol.
+    capture = _open(cv2, str(path.resolve()), cv2.CAP_FFMPEG, timeout_s, str(path))
     return _ready(capture, str(path), "file", "not a video, or one this OpenCV cannot decode")
+
+
+def is_camera(spec: str) -> bool:
+    """`0` to `99`: a USB camera by number."""
+    return re.fullmatch(r"[0-9]{1,2}", spec) is not None
+
+
+def check_name(name: str, what: str) -> None:
+    """OpenCV crashes on file names that are not UTF-8, so they are refused before it sees them."""
+    if not name.strip():
+        raise BadInput(f"{what} is empty; give a name")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{what} {name!a} is not UTF-8; rename it") from error
 
 
 def check_video_file(path: Path) -> None:
@@ -195,14 +230,15 @@ class FrameReader:
         *,
         paced: bool = False,
         sampler: Sampler | None = None,
+        only_due: bool = False,
         depth: int = 8,
     ) -> None:
         """paced: hold every frame back until its time has come (a file played at its recorded speed).
 
-        sampler: make pictures of due frames only (see `Source.frames`); None: of all.
+        sampler, only_due: see `Source.frames`.
         """
         self._source, self._policy, self._paced, self._depth = source, policy, paced, depth
-        self._sampler = sampler
+        self._sampler, self._only_due = sampler, only_due
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -212,10 +248,12 @@ class FrameReader:
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        while True:
+        while not self._stop.is_set():
             with self._changed:
-                while not self._queue and not self._finished:
-                    self._changed.wait(0.5)
+                if not self._queue and not self._finished:
+                    # Woken by the decoder; the time-out is for `stop`, which may come from a signal handler.
+                    self._changed.wait(0.2)
+                    continue
                 if not self._queue:
                     if self._error is not None:
                         raise self._error
@@ -224,23 +262,28 @@ class FrameReader:
                 self._changed.notify_all()
             yield frame
 
+    def stop(self) -> None:
+        """End the iteration soon, also while no frame arrives; takes no lock."""
+        self._stop.set()
+
     def close(self) -> None:
         """Stop decoding; frames still queued are forgotten."""
-        self._stop.set()
+        self.stop()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(timeout=15)
+        # A decoder that waits for a silent camera cannot be interrupted; the thread ends with the process.
+        self._thread.join(timeout=2)
         if not self._thread.is_alive():
             self._source.close()
 
     def _work(self) -> None:
         start = time.monotonic()
         try:
-            for frame in self._source.frames(self._sampler):
+            for frame in self._source.frames(self._sampler, self._only_due):
                 if self._paced:
                     if self._stop.wait(max(0.0, start + frame.timestamp - time.monotonic())):
                         break
-                    frame = Frame(frame.image, frame.timestamp, time.monotonic())
+                    frame = replace(frame, arrived=time.monotonic())
                 self._put(frame)
                 if self._stop.is_set():
                     break
@@ -255,8 +298,9 @@ class FrameReader:
         with self._changed:
             if self._policy == "drop-oldest":
                 while len(self._queue) >= self._depth:
-                    self._queue.popleft()
+                    lost = self._queue.popleft()
                     self._source.stats.dropped += 1
+                    self._source.stats.missed += lost.due
             else:
                 while len(self._queue) >= self._depth and not self._stop.is_set():
                     self._changed.wait(0.5)

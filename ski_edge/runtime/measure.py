@@ -5,7 +5,6 @@ Every stage is measured in the same process on the same frames, in turns, so tha
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import resource
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ski_edge.errors import require
 from ski_edge.runtime.preprocess import preprocess_clip, preprocess_frame
 from ski_edge.runtime.session import Session, open_bundle
 from ski_edge.runtime.stream import FrameStream
@@ -88,13 +88,11 @@ def measure(
         "weights_sha256": manifest.provenance.weights_sha256,
         "format": "onnx",
         "backend": session.backend,
-        "backend_version": importlib.metadata.version(
-            "onnxruntime-gpu" if session.device.kind == "cuda" else "onnxruntime"
-        ),
+        "backend_version": require("onnxruntime", "cpu", "the benchmark").__version__,
         "precision_asked": manifest.precision.asked,
         "precision_realised": manifest.precision.realised,
         "device": machine(session),
-        "threads": threads or os.cpu_count(),
+        "threads": threads or "default",  # of ONNX Runtime: one per physical core
         "mode": "back-to-back",
         "warmup": warmup,
         "source_size": list(SOURCE_SIZE),

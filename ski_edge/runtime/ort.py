@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,28 +30,48 @@ def parse_device(text: str) -> Device:
     """`cpu`, `cuda`, `cuda:1`, `0` (a CUDA index), or `auto`: CUDA when ONNX Runtime can run on it, else the CPU."""
     if text == "auto":
         return Device("cpu") if why_not_device(Device("cuda")) else Device("cuda")
-    kind, _, index = text.partition(":")
-    if text.isdigit():
-        kind, index = "cuda", text
-    if kind not in _PROVIDERS or (index and (kind == "cpu" or not index.isdigit())):
+    match = re.fullmatch(r"(?P<kind>cpu|cuda)|(?:cuda:)?(?P<index>[0-9]{1,3})", text)
+    if match is None:
         raise BadInput(f"device {text!r} is not known; use auto, cpu, cuda, cuda:N or N")
-    return Device(kind, int(index or 0))
+    return Device(match["kind"] or "cuda", int(match["index"] or 0))
 
 
+# The smallest graph there is (y = Identity(x), float32 [1]), to see whether a provider really starts.
+_PROBE = bytes.fromhex(
+    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a"
+    "08080112040a02080142040a001011"
+)
+
+
+@functools.cache
 def why_not_device(device: Device) -> str:
-    """Empty when ONNX Runtime offers this device here, else one line that says why not."""
+    """Empty when ONNX Runtime runs on this device here, else one line that says why not."""
     try:
         ort = require("onnxruntime", "cpu", "the onnxruntime backend")
     except MissingDependency as error:
         return str(error)
     provider = _PROVIDERS[device.kind]
-    if provider not in ort.get_available_providers():
+    available = ort.get_available_providers()
+    if provider not in available:
         return (
-            f"this onnxruntime {ort.__version__} has no {provider} "
-            f"(it has {', '.join(ort.get_available_providers())}); on an NVIDIA GPU: "
+            f"this onnxruntime {ort.__version__} has no {provider} (it has {', '.join(available)}); on an NVIDIA GPU: "
             "pip uninstall onnxruntime && pip install 'ski-edge[gpu]'"
         )
-    return ""
+    if device.kind == "cpu":
+        return ""
+    try:
+        realised = _start(ort, _PROBE, device, threads=1).get_providers()[0]
+    except Exception as error:  # onnxruntime raises its own classes, some private
+        return f"{provider} does not start: {_one_line(error)}"
+    return "" if realised == provider else f"{provider} does not start here; ONNX Runtime would fall back to {realised}"
+
+
+def _start(ort: Any, model: str | bytes, device: Device, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors come back as exceptions; the log would say them twice
+    settings = {"device_id": str(device.index)} if device.kind == "cuda" else {}
+    return ort.InferenceSession(model, options, providers=[(_PROVIDERS[device.kind], settings)])
 
 
 class OrtGraph:
@@ -59,21 +82,31 @@ class OrtGraph:
         if reason := why_not_device(device):
             raise DeviceRefused(f"device {device} is not available: {reason}")
         ort = require("onnxruntime", "cpu", "the onnxruntime backend")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors come back as exceptions; the log would say them twice
         provider = _PROVIDERS[device.kind]
-        settings = {"device_id": str(device.index)} if device.kind == "cuda" else {}
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
+            self._session = _start(ort, str(path), device, threads)
         except Exception as error:  # onnxruntime raises its own classes, some private
             raise BadInput(f"{path} does not load as ONNX: {_one_line(error)}; export it again") from error
         realised = self._session.get_providers()[0]
         if realised != provider:
             raise DeviceRefused(f"asked for {provider} on {device}, ONNX Runtime started {realised}; use --device cpu")
+        self._path = path
         self.device = device
         self.input_names = [tensor.name for tensor in self._session.get_inputs()]
         self.output_names = [tensor.name for tensor in self._session.get_outputs()]
+
+    def check_shapes(
+        self, inputs: dict[str, tuple[int | None, ...]], outputs: dict[str, tuple[int | None, ...]]
+    ) -> None:
+        """The graph takes and gives what the manifest says; shapes without the batch axis, None: any size."""
+        for wanted, tensors in ((inputs, self._session.get_inputs()), (outputs, self._session.get_outputs())):
+            found = {tensor.name: tensor.shape[1:] for tensor in tensors}
+            fits = found.keys() == wanted.keys() and all(
+                len(shape) == len(found[name]) and all(a in (None, b) for a, b in zip(shape, found[name], strict=True))
+                for name, shape in wanted.items()
+            )
+            if not fits:
+                raise BadInput(f"{self._path} has tensors {found}, the manifest says {wanted}; export the bundle again")
 
     def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
         """Run the graph; takes and gives exactly its tensors, by name."""

@@ -56,16 +56,25 @@ class Session:
         self.backend = "onnxruntime"
         self._threads = threads
         self._frame_encoder = OrtGraph(folder / manifest.frame_encoder.file, device, threads)
+        size = manifest.preprocessing.crop
+        self._frame_encoder.check_shapes({"frames": (3, size, size)}, {"embedding": (manifest.embed_dim,)})
         self._text_encoder: tuple[ClipTokenizer, OrtGraph] | None = None
         self.labels = self._read_label_bank()
+        self.exported_labels = self.labels.current  # what `verify` compares, whatever the bank becomes
 
     def _read_label_bank(self) -> LabelBank:
         labels = read_labels(str(member(self.folder, "labels.json")))
         path = member(self.folder, "labels.npy")
         try:
             embeddings = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # numpy's reader raises nearly anything on a damaged file
             raise BadInput(f"{path} is not an array file: {error}; export the bundle again") from error
+        if (
+            not isinstance(embeddings, np.ndarray)
+            or embeddings.dtype != np.float32
+            or not np.isfinite(embeddings).all()
+        ):
+            raise BadInput(f"{path} must hold finite float32 numbers; export the bundle again")
         if embeddings.shape != (len(labels), self.manifest.embed_dim):
             wanted = [len(labels), self.manifest.embed_dim]
             raise BadInput(
@@ -100,6 +109,7 @@ class Session:
         if self._text_encoder is None:  # loaded on first use: most runs never change a label
             tokenizer = ClipTokenizer(member(self.folder, "tokenizer.json"), self.manifest.text.context_length)
             graph = OrtGraph(self.folder / self.manifest.text_encoder.file, self.device, self._threads)
+            graph.check_shapes({"tokens": (None,)}, {"text_embedding": (self.manifest.embed_dim,)})
             self._text_encoder = tokenizer, graph
         tokenizer, graph = self._text_encoder
         return graph.run(tokens=tokenizer.encode(prompts))["text_embedding"]

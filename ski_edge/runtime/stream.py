@@ -79,8 +79,8 @@ class FrameStream:
         """every_s: seconds between updates; default window_s / window_frames, which fills the window exactly."""
         video = session.manifest.video
         self.every_s = video.period_s if every_s is None else float(every_s)
-        if not 0 < self.every_s <= video.window_s:
-            raise BadInput(f"every must be above 0 and at most the window's {video.window_s:g} s, got {every_s}")
+        if not 1e-3 <= self.every_s <= video.window_s:
+            raise BadInput(f"every must be 0.001 s to the window's {video.window_s:g} s, got {every_s}")
         self.session = session
         self.window_s = video.window_s
         self._ring: deque[tuple[float, np.ndarray]] = deque()
@@ -91,16 +91,22 @@ class FrameStream:
 
     def push(self, frame: np.ndarray, timestamp: float) -> Update | None:
         """One camera frame: uint8 [H, W, 3] RGB with its time in seconds, later than the last one's."""
-        check_frame(frame)
-        if not math.isfinite(timestamp) or timestamp <= self._last:
-            raise BadInput(f"timestamps must grow; got {timestamp} s after {self._last} s")
+        self._check(frame, timestamp)
+        return self.add(frame, timestamp) if self._sampler.take(timestamp) else None
+
+    def add(self, frame: np.ndarray, timestamp: float) -> Update:
+        """`push` for callers with a `Sampler` of their own: every frame given is encoded."""
+        self._check(frame, timestamp)
         self._last = timestamp
-        if not self._sampler.take(timestamp):
-            return None
         self._ring.append((timestamp, self.session.encode_frames(frame[None])[0]))
         while len(self._ring) > self._capacity or self._ring[0][0] <= timestamp - self.window_s + 1e-6:
             self._ring.popleft()
         return self._update()
+
+    def _check(self, frame: np.ndarray, timestamp: float) -> None:
+        check_frame(frame)
+        if not math.isfinite(timestamp) or timestamp <= self._last:
+            raise BadInput(f"timestamps must grow; got {timestamp} s after {self._last} s")
 
     def window(self) -> tuple[np.ndarray, np.ndarray]:
         """(timestamps [n], frame embeddings [n, D]) now in the window."""

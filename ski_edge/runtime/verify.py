@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -43,13 +42,13 @@ class Parity:
     backend: str
     device: str
     frames: Difference
-    labels: Difference | None  # the text encoder's label embeddings; None when the bundle has none
+    labels: Difference  # label embeddings: stored ones and the text encoder's, the worse of both
     top1_agreement: float  # of decided frames: those whose two best labels differ by more than the errors allow
     decided_frames: int
 
     @property
     def passed(self) -> bool:
-        return self.frames.passed and (self.labels is None or self.labels.passed) and self.top1_agreement == 1.0
+        return self.frames.passed and self.labels.passed and self.top1_agreement == 1.0
 
     def as_dict(self) -> dict[str, object]:
         limits = {"relative_error": MAX_RELATIVE_ERROR, "cosine": MIN_COSINE, "top1_agreement": 1.0}
@@ -59,13 +58,13 @@ class Parity:
         """Raise ParityFailed, naming the worst number, unless it passed."""
         if self.passed:
             return
-        parts = [f"frame embeddings off by {self.frames.relative_error:.2e} (cosine {self.frames.min_cosine:.6f})"]
-        if self.labels is not None:
-            parts.append(f"label embeddings by {self.labels.relative_error:.2e}")
-        parts.append(f"top-1 agreement {self.top1_agreement:.3f} of {self.decided_frames}")
         raise ParityFailed(
-            f"parity failed against {self.reference} on {self.backend}/{self.device}: {', '.join(parts)}; "
-            f"allowed {MAX_RELATIVE_ERROR:.0e} and cosine {MIN_COSINE}"
+            f"parity failed against {self.reference} on {self.backend}/{self.device}: "
+            f"frame embeddings off by {self.frames.relative_error:.2e} (cosine {self.frames.min_cosine:.6f}), "
+            f"label embeddings by {self.labels.relative_error:.2e} (cosine {self.labels.min_cosine:.6f}), "
+            f"top-1 agreement {self.top1_agreement:.3f} of {self.decided_frames}; "
+            f"allowed {MAX_RELATIVE_ERROR:.0e} and cosine {MIN_COSINE}; do not deploy it, export it again",
+            self.as_dict(),
         )
 
 
@@ -81,49 +80,67 @@ def difference(got: np.ndarray, expected: np.ndarray) -> Difference:
     )
 
 
-def compare(session: Session, frames: list[np.ndarray], expected: np.ndarray, reference: str, inputs: str) -> Parity:
-    """Run raw frames through the session, preprocessing included, and compare with `expected` embeddings [N, D].
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a bundle must give, float32: frame embeddings [N, D], label embeddings [K, D], the score scale."""
 
-    frames: N times uint8 [H, W, 3] RGB. Labels are compared with the bundle's `labels.npy`, which torch computed.
+    reference: str  # "live torch model" or "reference.npz"
+    frames: np.ndarray
+    labels: np.ndarray
+    score_scale: float
+
+
+def compare(session: Session, frames: list[np.ndarray], inputs: str, expected: Expected) -> Parity:
+    """Run raw frames (N times uint8 [H, W, 3] RGB) through the session, preprocessing included, and compare.
+
+    Labels: both the stored embeddings and, where there is a text encoder, those it computes now; the worse counts.
     """
     got = session.encode_frames(frames)
-    if got.shape != expected.shape:
-        raise ParityFailed(f"the graph gives embeddings {list(got.shape)}, {reference} has {list(expected.shape)}")
-    exported = session.labels.current
-    labels = None
+    stored = session.exported_labels
+    for name, ours, theirs in (("frame", got, expected.frames), ("label", stored.embeddings, expected.labels)):
+        if ours.shape != theirs.shape:
+            raise ParityFailed(
+                f"{name} embeddings are {list(ours.shape)}, {expected.reference} has {list(theirs.shape)}"
+            )
+    scale = session.manifest.score_scale
+    if abs(scale - expected.score_scale) > 1e-4 * expected.score_scale:
+        raise ParityFailed(f"score_scale is {scale:g} in the bundle, {expected.score_scale:g} in {expected.reference}")
+    labels = difference(stored.embeddings, expected.labels)
     if session.manifest.text_encoder is not None:
-        rows = embed_labels(exported.labels, session.manifest.text.template, session.encode_text)
-        labels = difference(rows, exported.embeddings)
-    got_logits, want_logits = (l2_normalise(x) @ exported.embeddings.T for x in (got, expected))
+        rows = embed_labels(stored.labels, session.manifest.text.template, session.encode_text)
+        labels = max(labels, difference(rows, expected.labels), key=lambda d: d.relative_error)
+    got_logits = l2_normalise(got) @ stored.embeddings.T
+    want_logits = l2_normalise(expected.frames) @ expected.labels.T
     # A top-1 label is only meaningful where rounding of this size cannot change it.
     best = np.sort(want_logits, axis=1)
     margin = best[:, -1] - best[:, -2] if best.shape[1] > 1 else np.full(len(best), np.inf)
     decided = margin > 2 * MAX_RELATIVE_ERROR
     same = got_logits.argmax(1) == want_logits.argmax(1)
     return Parity(
-        reference=reference,
+        reference=expected.reference,
         inputs=inputs,
         num_frames=len(frames),
         backend=session.backend,
         device=str(session.device),
-        frames=difference(got, expected),
+        frames=difference(got, expected.frames),
         labels=labels,
         top1_agreement=float(same[decided].mean()) if decided.any() else 1.0,
         decided_frames=int(decided.sum()),
     )
 
 
-def read_reference(session: Session) -> tuple[list[np.ndarray], np.ndarray, str]:
-    """(raw frames, torch's embeddings [N, D], "real clips" or "generated frames") of the bundle."""
+def read_reference(session: Session) -> tuple[list[np.ndarray], str, Expected]:
+    """(raw frames, "real clips" or "generated frames", torch's numbers) of the bundle's `reference.npz`."""
     path = member(session.folder, REFERENCE)
     try:
         with np.load(path, allow_pickle=False) as data:
-            return list(data["frames"]), data["embedding"], str(data["inputs"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            frames, inputs = list(data["frames"]), str(data["inputs"])
+            rows, labels = (np.asarray(data[name], np.float32) for name in ("embedding", "labels"))
+            return frames, inputs, Expected(REFERENCE, rows, labels, float(data["score_scale"]))
+    except Exception as error:  # numpy's reader raises nearly anything on a damaged file
         raise BadInput(f"{path} cannot be read as the reference: {error}; export the bundle again") from error
 
 
 def verify(session: Session) -> Parity:
     """Compare the session with the bundle's own `reference.npz`."""
-    frames, expected, inputs = read_reference(session)
-    return compare(session, frames, expected, "reference.npz", inputs)
+    return compare(session, *read_reference(session))

@@ -99,6 +99,35 @@ def test_bad_label_files(tmp_path, name, content, says):
     assert "\n" not in str(error.value)
 
 
+def test_lists_longer_than_a_file_name_may_be():
+    names = [f"label number {i}" for i in range(200)]
+    assert [label.name for label in read_labels(",".join(names))] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("l.json", b"[" * 100_000, "is not usable JSON"),
+        ("l.json", b"[" + b"1" * 5000 + b"]", "is not usable JSON"),
+        ("l.csv", b"0," + b"x" * 200_000, "is not CSV"),
+    ],
+)
+def test_files_that_exhaust_a_parser(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=says):
+        read_labels(str(tmp_path / name))
+
+
+def test_one_text_is_not_a_list_of_prompts():
+    with pytest.raises(BadInput, match="must be a list of prompts, got the text 'abc'"):
+        bank().add("z", "abc")
+
+
+def test_embeddings_cannot_be_changed_in_place():
+    with pytest.raises(ValueError, match="read-only"):
+        bank().current.embeddings[0] = 0
+
+
 def test_absent_and_directory_label_files(tmp_path):
     with pytest.raises(BadInput, match="does not exist"):
         read_labels(str(tmp_path / "no.txt"))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,11 +108,71 @@ def test_monitor_with_a_bad_bundle(monitor, tiny_bundle, tmp_path):
 def test_monitor_with_bad_labels_and_flags(monitor, tmp_path):
     (tmp_path / "l.txt").write_bytes("épée".encode("latin-1"))
     monitor("is not UTF-8", "--labels", tmp_path / "l.txt")
-    monitor("at most the window's 4 s", "--every", "5s")
+    monitor("0.001 s to the window's 4 s", "--every", "5s")
     monitor("must be a time above 0", "--every", "fast")
-    monitor("needs 0 < leave <= enter <= 1", "--conf", "2")
+    monitor("needs 0 < leave <= conf <= 1", "--conf", "2")
     monitor("may hold letters, digits", "--camera", "../../etc")
     monitor("device cuda:0 is not available", "--device", "0", code=5)
+    monitor("device '²' is not known", "--device", "²")
+    monitor("needs at least 2 labels", "--labels", "falling")
+    monitor("is the monitor's own word", "--labels", "falling,unknown")
+    monitor("at most a year", "--timeout", "9999999999h")
+    monitor("'--threads'", "--threads", "99999999999999")
+
+
+def test_show_without_a_screen_is_an_error_not_a_crash(monitor, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":97")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    monitor("no window can be opened", "--show", code=5)
+
+
+@pytest.mark.parametrize("out", ["file/below", "link", "Stra\udcdfe"])
+def test_monitor_with_an_impossible_output(fails_clean, tiny_bundle, generated_video, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    fails_clean("monitor", "-m", tiny_bundle, "-s", generated_video, "--out", out, says=out[:4])
+    fails_clean("benchmark", "-m", tiny_bundle, "--out", "file/below", says="file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_passwords_in_usage_errors(cli, tiny_bundle):
+    for arguments in (
+        ("verify", tiny_bundle, "rtsp://bob:hunter2@h/x"),
+        ("monitor", "-m", tiny_bundle, "-s", "bob:hunter2@h/x"),
+    ):
+        code, out, err = cli(*arguments)
+        assert code == 2
+        assert "hunter2" not in out + err
+
+
+def test_a_bundle_that_cannot_run_keeps_the_earlier_run(cli, tiny_bundle, generated_video, tmp_path, monkeypatch):
+    arguments = ("monitor", "-m", tiny_bundle, "-s", generated_video, "--headless", "--out", tmp_path / "run")
+    assert cli(*arguments)[0] == 0
+    before = (tmp_path / "run" / "events.jsonl").read_text()
+
+    def fail(self, **tensors):
+        raise BadInput("the graph refused")
+
+    monkeypatch.setattr("ski_edge.runtime.ort.OrtGraph.run", fail)
+    assert cli(*arguments, "--overwrite")[0] == 2
+    assert (tmp_path / "run" / "events.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_export_that_is_stopped_leaves_nothing(tmp_path, number):
+    command = [sys.executable, "-c", "from ski_edge.cli.main import entry; entry()", "export", "--model", "vificlip"]
+    command += ["--weights", "random", "--arch", "tiny", "--out", str(tmp_path / "b")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    for line in process.stderr:
+        if line.startswith("writing the frame encoder"):
+            break
+    process.send_signal(number)
+    rest = process.stderr.read()
+    assert process.wait(60) == 130
+    assert rest.splitlines()[-1] == "error: stopped"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_monitor_never_mixes_two_runs(cli, fails_clean, tiny_bundle, generated_video, tmp_path):
@@ -177,6 +242,20 @@ def test_export_writes_a_bundle_that_says_random(cli, tmp_path):
     assert code == 0
     assert json.loads(stdout)["manifest"]["model"] == "vificlip"
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_demo_runs_on_a_generated_clip(tmp_path):
+    """What `make demo` runs, where no footage is at hand."""
+    root = Path(__file__).resolve().parents[2]
+    bin = str(Path(sys.executable).parent)
+    env = {**os.environ, "SKI_EDGE_DATA": str(tmp_path / "none"), "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, root / "benchmarks" / "demo.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "a generated clip" in done.stdout
+    for name in ("monitor/annotated.mp4", "monitor/timeline.png", "monitor/events.jsonl", "benchmark/benchmark.png"):
+        assert (tmp_path / "runs" / "demo" / name).stat().st_size > 0
+        assert name.split("/")[1] in done.stdout
 
 
 def test_doctor_says_what_works(cli):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 
 import numpy as np
@@ -70,6 +71,10 @@ def test_onnx_files_explain_themselves_and_name_no_machine(tiny_bundle):
         assert json.loads(props["preprocessing"])["mean"] == [123.675, 116.28, 103.53]
         assert json.loads(props["video"])["pooling"] == "mean-then-norm"
         assert float(props["score_scale"]) == pytest.approx(100)
+        assert json.loads(props["labels"])[42] == "falling"
+        assert json.loads(props["cost"])["gmacs"] == read_manifest(tiny_bundle).cost.gmacs
+        rows = np.load(tiny_bundle / "labels.npy")
+        assert props["text_embeddings_sha256"] == hashlib.sha256(rows.tobytes()).hexdigest()
         assert not any(node.metadata_props for node in model.graph.node)
         assert b"site-packages" not in (tiny_bundle / name).read_bytes()
 
@@ -114,9 +119,12 @@ def test_default_labels_are_ntu60(tiny_bundle):
 
 def test_export_does_not_touch_the_live_model(tiny_model, tmp_path):
     before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
-    training = tiny_model.training
+    tiny_model.train()
+    tiny_model.clip.visual.ln_post.eval()
+    modes = [module.training for module in tiny_model.modules()]
     ski_edge.export_model(tiny_model, tmp_path / "b", classes=[Label("a"), Label("b", ("x", "y"))], opset=20)
-    assert tiny_model.training == training
+    assert [module.training for module in tiny_model.modules()] == modes
+    tiny_model.eval()
     assert all(torch.equal(before[name], tensor) for name, tensor in tiny_model.state_dict().items())
     assert read_manifest(tmp_path / "b").provenance.opset == 20
     assert onnx.load(tmp_path / "b" / "model.onnx").opset_import[0].version == 20
@@ -162,8 +170,18 @@ def test_bad_options_write_nothing(tiny_model, tmp_path, options, says):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_web_project_is_not_a_bundle(tiny_model, tmp_path):
+    """It has a manifest.json too."""
+    (tmp_path / "manifest.json").write_text('{"name": "my web app", "schema_version": 1, "files": {}}')
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "thesis.tex").write_text("years of work")
+    with pytest.raises(BadInput, match="holds files that are not ours to replace"):
+        ski_edge.export_model(tiny_model, tmp_path)
+    assert (tmp_path / "src" / "thesis.tex").read_text() == "years of work"
+
+
 def test_an_output_folder_of_somebody_else_is_left_alone(tiny_model, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(BadInput, match=r"is not empty and has no manifest\.json"):
+    with pytest.raises(BadInput, match="holds files that are not ours to replace"):
         ski_edge.export_model(tiny_model, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"

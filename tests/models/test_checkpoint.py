@@ -31,9 +31,14 @@ def test_round_trip_is_bit_exact(tiny_model, folder):
 def test_saving_again_replaces_the_checkpoint_but_no_other_folder(tiny_model, folder, tmp_path):
     save_model(tiny_model, folder)
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(BadInput, match="not empty"):
+    with pytest.raises(BadInput, match="not ours to replace"):
         save_model(tiny_model, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+    # A Hugging Face folder has a config.json as well.
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(BadInput, match="not ours to replace"):
+        save_model(tiny_model, tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
 def damaged(folder, tmp_path, edit):

@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 import ski_edge
 from ski_edge.errors import BadInput
 from ski_edge.models import save_model
-from ski_edge.models.convert import convert
+from ski_edge.models.convert import PROMPTS, ConvertSettings, convert, parse_settings
 from ski_edge.models.vificlip import tokenize
 
 CLASSES = ["drink water", "falling", "touch person’s pocket"]
@@ -64,7 +64,7 @@ def embeddings(model):
 
 def test_vifi_checkpoint_gives_the_same_frames_and_its_own_labels(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
-    model = convert(path, classes=tuple(CLASSES))
+    model = convert(path, settings=ConvertSettings(classes=tuple(CLASSES)))
     torch.testing.assert_close(embeddings(model), embeddings(source), rtol=0, atol=0)
     assert model.config.model == "vificlip"
     assert model.config.classes == tuple(CLASSES)
@@ -99,14 +99,16 @@ def test_ski_phase_two_drops_the_teacher_and_has_no_scale(source, tmp_path):
 def test_base_weights_bring_the_token_embedding_rounded_to_fp16(source, tmp_path):
     save_model(source, tmp_path / "base")
     path = save_official(tmp_path / "best.pth", official(source))
-    model = convert(path, settings={"base": str(tmp_path / "base")})
+    model = convert(path, settings=ConvertSettings(base=str(tmp_path / "base")))
     assert model.config.reads_text
     want = source.clip.token_embedding.weight.half().float()
     torch.testing.assert_close(model.clip.token_embedding.weight.data, want.data, rtol=0, atol=0)
 
 
 def test_fixed_labels_survive_saving_and_export(source, tmp_path):
-    model = convert(save_official(tmp_path / "best.pth", official(source)), classes=tuple(CLASSES))
+    model = convert(
+        save_official(tmp_path / "best.pth", official(source)), settings=ConvertSettings(classes=tuple(CLASSES))
+    )
     save_model(model, tmp_path / "folder")
     loaded = ski_edge.load_model(tmp_path / "folder")
     torch.testing.assert_close(loaded.label_embeddings, model.label_embeddings, rtol=0, atol=0)
@@ -140,7 +142,7 @@ def test_clip_state_dict_with_text_prefix(source, tmp_path):
 def test_openai_names_and_their_three_integers(source, tmp_path):
     state = {**source.clip.state_dict(), "input_resolution": torch.tensor(224), "context_length": torch.tensor(77)}
     torch.save({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, tmp_path / "clip.pt")
-    model = convert(tmp_path / "clip.pt", settings={"licence": "MIT", "activation": "gelu"})
+    model = convert(tmp_path / "clip.pt", settings=ConvertSettings(licence="MIT", activation="gelu"))
     assert model.config.licence == "MIT"
     assert model.config.activation == "gelu"
     assert model.clip.visual.proj.dtype == torch.float32
@@ -222,29 +224,91 @@ def test_prompt_tuned_checkpoints_are_refused(source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("values", "says"),
     [
-        ({"colour": "red"}, "--set colour is not known; the keys are: activation, base, licence, template"),
-        ({"activation": "relu"}, "activation"),
-        ({"template": "no slot"}, "exactly one {}"),
+        ({"colour": "red"}, "--set colour is not known; the keys are: activation, base, classes, licence, template"),
+        ({"activation": "relu"}, "--set activation: Input should be 'quickgelu' or 'gelu' (got 'relu')"),
     ],
 )
-def test_wrong_settings(source, tmp_path, settings, says):
-    path = save_official(tmp_path / "best.pth", official(source))
+def test_wrong_settings(values, says):
     with pytest.raises(BadInput) as error:
-        convert(path, settings=settings)
+        parse_settings(values)
     assert says in str(error.value)
+
+
+def test_wrong_template(source, tmp_path):
+    path = save_official(tmp_path / "best.pth", official(source))
+    with pytest.raises(BadInput, match=r"exactly one \{\}"):
+        convert(path, settings=ConvertSettings(template="no slot"))
 
 
 def test_wrong_number_of_class_names(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
     with pytest.raises(BadInput, match="holds prompts of 3 classes, --set classes gives 2 names"):
-        convert(path, classes=("a", "b"))
+        convert(path, settings=ConvertSettings(classes=("a", "b")))
+
+
+def change(**tensors):
+    return lambda state: state.update({f"module.{name.replace('__', '.')}": tensor for name, tensor in tensors.items()})
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (
+            change(image_encoder__proj=torch.zeros(128, 64, dtype=torch.complex64)),
+            "no plain tensor of real numbers (torch.complex64",
+        ),
+        (change(image_encoder__proj=torch.zeros(128, 64).to_sparse()), "no plain tensor of real numbers"),
+        (change(image_encoder__proj=torch.zeros(128, 64, device="meta")), "no plain tensor of real numbers"),
+        (
+            change(image_encoder__proj=torch.quantize_per_tensor(torch.zeros(128, 64), 0.1, 0, torch.qint8)),
+            "no plain tensor",
+        ),
+        (change(image_encoder__conv1__weight=torch.tensor(1.0)), "visual.conv1.weight is [], expected 4 axes"),
+        (change(image_encoder__positional_embedding=torch.zeros(0, 128)), "visual.positional_embedding is [0, 128]"),
+        (change(logit_scale=torch.tensor(1000.0)), "logit_scale is 1000, expected a logarithm"),
+        (change(logit_scale=torch.zeros(2)), "logit_scale is [2], expected one number"),
+        (change(image_encoder__proj=torch.full((128, 64), float("inf"))), "holds NaN or infinity"),
+    ],
+)
+def test_strange_tensors_are_one_clear_line(source, tmp_path, edit, says):
+    state = official(source)
+    edit(state)
+    torch.save({"model": state}, tmp_path / "odd.pth")
+    with pytest.raises(BadInput) as error:
+        convert(tmp_path / "odd.pth")
+    assert says in str(error.value)
+    assert "weights_only" not in str(error.value)
+
+
+def test_the_end_token_of_prompts_without_padding(source, tmp_path):
+    """77 and 76 tokens leave no run of padding; the other prompts tell what the end token looks like."""
+    names = ["falling", "x " * 80, "x " * 66 + "y"]
+    tokens = tokenize([f"a photo of a {name}." for name in names])
+    assert [int((row != 0).sum()) for row in tokens][:2] == [8, 77]
+    state = official(source)
+    with torch.no_grad():
+        state[f"module.{PROMPTS}"] = source.clip.token_embedding(tokens)
+        want = source.encode_text(tokens)
+    model = convert(save_official(tmp_path / "long.pth", state))
+    torch.testing.assert_close(model.label_embeddings, want, rtol=1e-5, atol=1e-6)
+    state[f"module.{PROMPTS}"] = state[f"module.{PROMPTS}"][1:2]
+    with pytest.raises(BadInput, match="does not look like padded prompts"):
+        convert(save_official(tmp_path / "only_long.pth", state))
+
+
+def test_a_family_that_is_named_must_fit(source, tmp_path):
+    path = save_official(tmp_path / "best.pth", official(source))
+    with pytest.raises(
+        BadInput, match=r"is no SKI-ViFiCLIP.*lacks hyperformer_model\.data_bn\.weight; try --from auto"
+    ):
+        convert(path, family="ski-vificlip")
 
 
 def test_wrong_family_says_so(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
-    with pytest.raises(BadInput, match="does not belong to CLIP"):
+    with pytest.raises(BadInput, match=r"is no CLIP .*it lacks visual\.proj"):
         convert(path, family="clip")
     with pytest.raises(BadInput, match="choices are: auto, ski-vificlip, vificlip, clip"):
         convert(path, family="resnet")

@@ -5,7 +5,7 @@ import pytest
 
 from ski_edge.bundle.labels import Label, LabelSet
 from ski_edge.errors import BadInput
-from ski_edge.monitor.activity import UNKNOWN, ActivityRules, ActivityState
+from ski_edge.monitor.activity import UNKNOWN, ActivityRules, ActivityState, check_choices
 from ski_edge.runtime.stream import Update
 
 NAMES = ("cook", "fall", "sit")
@@ -31,6 +31,22 @@ def test_hysteresis_enters_high_and_leaves_low():
 def test_another_label_takes_over_only_above_enter():
     got, _ = run([update(0, [0.6, 0.1, 0.1]), update(1, [0.4, 0.45, 0.1]), update(2, [0.36, 0.55, 0.05])])
     assert got == ["cook", "cook", "fall"]
+
+
+def test_two_labels_near_each_other_do_not_take_turns():
+    rules = ActivityRules(enter=0.3, leave=0.2, smooth_s=0)
+    close = [update(i, [0.41, 0.40, 0] if i % 2 else [0.40, 0.41, 0]) for i in range(8)]
+    got, _ = run([*close, update(8, [0.30, 0.41, 0]), update(9, [0.19, 0.35, 0])], rules)
+    assert got[:8] == ["fall"] * 8
+    assert got[8:] == ["fall", "fall"]
+    got, _ = run([update(0, [0.41, 0.4, 0]), update(1, [0.31, 0.41, 0])], rules)
+    assert got == ["cook", "fall"]  # a clear lead, as wide as the hysteresis
+
+
+@pytest.mark.parametrize("names", [["falling"], [], ["falling", "unknown"]])
+def test_labels_that_are_no_choice(names):
+    with pytest.raises(BadInput, match=r"needs at least 2 labels|is the monitor's own word"):
+        check_choices([Label(name) for name in names])
 
 
 def test_smoothing_outvotes_a_flicker_and_depends_on_time_not_on_count():

@@ -85,21 +85,39 @@ def test_devices_and_backends_that_are_not_there_are_errors(tiny_bundle):
 
 
 def test_a_provider_that_gives_way_to_another_is_refused(tiny_bundle, monkeypatch):
-    """ONNX Runtime falls back to the CPU with a log line only; here that is an error."""
+    """ONNX Runtime falls back to the CPU with a log line only; here that is an error, and `auto` knows before."""
     import onnxruntime
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    from ski_edge.runtime import ort
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
     real = onnxruntime.InferenceSession
     cpu = ["CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, cpu))
-    with pytest.raises(DeviceRefused, match="asked for CUDAExecutionProvider on cuda:0, ONNX Runtime started CPU"):
-        ski_edge.open_bundle(tiny_bundle, device="cuda")
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda model, options, providers: real(model, options, providers=cpu)
+    )
+    ort.why_not_device.cache_clear()
+    try:
+        with pytest.raises(
+            DeviceRefused, match="CUDAExecutionProvider does not start here; ONNX Runtime would fall back"
+        ):
+            ski_edge.open_bundle(tiny_bundle, device="cuda")
+        assert str(ski_edge.open_bundle(tiny_bundle).device) == "cpu"
+        # ... and a provider that starts for the probe but not for the model:
+        monkeypatch.setattr(ort, "why_not_device", lambda device: "")
+        with pytest.raises(DeviceRefused, match="asked for CUDAExecutionProvider on cuda:0, ONNX Runtime started CPU"):
+            ski_edge.open_bundle(tiny_bundle, device="cuda")
+    finally:
+        monkeypatch.undo()
+        ort.why_not_device.cache_clear()
 
 
 def test_device_names():
     assert parse_device("cpu") == Device("cpu")
     assert parse_device("cuda:2") == parse_device("2") == Device("cuda", 2)
-    for text in ("cpu:1", "cuda:x", "", "gpu"):
+    for text in ("cpu:1", "cuda:x", "", "gpu", "²", "cuda:", "9999"):
         with pytest.raises(BadInput, match="is not known; use auto"):
             parse_device(text)
 

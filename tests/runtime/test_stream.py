@@ -88,9 +88,9 @@ def test_time_must_grow(session, timestamp):
         stream.push(frame, timestamp)
 
 
-@pytest.mark.parametrize("every", [0, -1, 4.1, float("nan")])
+@pytest.mark.parametrize("every", [0, -1, 1e-6, 4.1, float("nan")])
 def test_impossible_periods(session, every):
-    with pytest.raises(BadInput, match="every must be above 0 and at most the window's 4 s"):
+    with pytest.raises(BadInput, match=r"every must be 0\.001 s to the window's 4 s"):
         FrameStream(session, every)
 
 

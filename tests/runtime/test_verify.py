@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+import ski_edge
 from ski_edge.errors import ParityFailed
+from ski_edge.export import compare_live
 from ski_edge.runtime.verify import compare, difference, read_reference, verify
 
 
@@ -20,29 +25,45 @@ def test_exported_bundle_passes(session):
 
 
 @pytest.mark.parametrize("size", [3e-4, 1e-2, np.nan])
-def test_small_errors_are_found(session, size):
-    frames, expected, inputs = read_reference(session)
-    wrong = expected.copy()
-    wrong[3, 5] += size * np.abs(expected).max()
-    parity = compare(session, frames, wrong, "reference.npz", inputs)
+@pytest.mark.parametrize("part", ["frames", "labels"])
+def test_small_errors_are_found(session, size, part):
+    frames, inputs, expected = read_reference(session)
+    rows = getattr(expected, part).copy()
+    rows[3, 5] += size * np.abs(rows).max()
+    parity = compare(session, frames, inputs, replace(expected, **{part: rows}))
     assert not parity.passed
-    with pytest.raises(
-        ParityFailed, match=r"parity failed against reference\.npz on onnxruntime/cpu: frame embeddings off"
-    ):
+    with pytest.raises(ParityFailed, match=r"parity failed against reference\.npz on onnxruntime/cpu") as error:
         parity.check()
+    assert error.value.details["passed"] is False
 
 
 def test_wrong_preprocessing_is_found(session):
     """Swapped colours must fail: parity starts at raw frames."""
-    frames, expected, inputs = read_reference(session)
+    frames, inputs, expected = read_reference(session)
     swapped = [np.ascontiguousarray(frame[:, :, ::-1]) for frame in frames]
-    assert not compare(session, swapped, expected, "reference.npz", inputs).passed
+    assert not compare(session, swapped, inputs, expected).passed
 
 
-def test_other_embedding_size_is_a_parity_failure(session):
-    frames, expected, inputs = read_reference(session)
-    with pytest.raises(ParityFailed, match=r"gives embeddings \[8, 64\]"):
-        compare(session, frames, expected[:, :32], "reference.npz", inputs)
+def test_other_sizes_and_scales_are_parity_failures(session):
+    frames, inputs, expected = read_reference(session)
+    with pytest.raises(ParityFailed, match=r"frame embeddings are \[8, 64\]"):
+        compare(session, frames, inputs, replace(expected, frames=expected.frames[:, :32]))
+    with pytest.raises(ParityFailed, match="score_scale is 100 in the bundle, 1 in reference"):
+        compare(session, frames, inputs, replace(expected, score_scale=1.0))
+
+
+@pytest.mark.parametrize("part", ["text_projection", "ln_final.weight", "token_embedding.weight", "logit_scale"])
+def test_another_text_tower_is_another_model(session, tiny_model, part):
+    """The same image tower with a changed text half must not pass against the live model."""
+    other = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        other.clip.state_dict()[part].reshape(-1)[::2].mul_(1.05)
+    frames, inputs, _ = read_reference(session)
+    try:
+        passed = compare_live(session, other, frames, inputs).passed
+    except ParityFailed:
+        passed = False
+    assert not passed
 
 
 def test_difference_of_equal_arrays_is_zero():
@@ -65,11 +86,16 @@ def test_command(cli, tiny_bundle, tiny_model, tmp_path, videos):
         "verify", tiny_bundle, "--weights", tmp_path / "weights", "--clips", videos / "mmaction2", "--json"
     )
     result = json.loads(out)
-    assert (code, result["reference"], result["inputs"]) == (0, "live torch model", "real clips")
+    assert code == 0
+    got = [(parity["reference"], parity["inputs"]) for parity in result["comparisons"]]
+    assert got == [("reference.npz", "generated frames"), ("live torch model", "real clips")]
     # Other weights are another model: exit code 3.
-    code, out, err = cli("verify", tiny_bundle, "--weights", "random")
+    (tmp_path / "other").mkdir()
+    save_model(ski_edge.create_model("ski-vificlip", arch="tiny", seed=9), tmp_path / "other")
+    code, out, err = cli("verify", tiny_bundle, "--weights", tmp_path / "other", "--json")
     assert code == 3
-    assert "parity failed against live torch model" in err
+    assert "live torch model" in err
+    assert json.loads(out)["exit_code"] == 3
     code, out, err = cli("verify", tiny_bundle, "--clips", videos)
     assert code == 2
     assert "--clips needs --weights" in err

@@ -10,7 +10,7 @@ struct BuildInfo {
   std::string compiler;      // host compiler and its version
   long cpp_standard;         // value of __cplusplus
   std::string cuda_version;  // of the CUDA compiler; empty when the library has no CUDA code
-  std::string cuda_archs;    // semicolon-separated, as given to CMake; empty without CUDA
+  std::string cuda_archs;    // separated by blanks; empty without CUDA
 };
 
 BuildInfo build_info();
