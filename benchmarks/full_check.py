@@ -6,7 +6,6 @@ every CUDA architecture the found compiler knows (a build, no GPU needed).
 
 from __future__ import annotations
 
-import datetime
 import re
 import shutil
 import subprocess
@@ -14,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from ski_edge.files import write_json
 from ski_edge.runtime.measure import machine
+from ski_edge.testing.results import write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -86,16 +85,12 @@ def main() -> int:
         report.append(
             {"step": name, "passed": passed, "seconds": round(time.monotonic() - start, 1), "summary": summary}
         )
-    device = machine()
-    folder = re.sub(r"[^a-z0-9]+", "-", f"{device['cpu']} {device['cores']} cores".lower()).strip("-")
-    path = ROOT / "benchmarks" / "results" / folder / f"{datetime.date.today()}-test_all.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"date": str(datetime.date.today()), "device": device, "steps": report})
+    path = write_result("test_all", machine(), {"steps": report})
     print()
     for row in report:
         word = {True: "ok", False: "FAILED", None: "skipped"}[row["passed"]]
         print(f"{word:8s} {row['seconds']:7.1f} s  {row['step']}: {row['summary']}")
-    print(path.relative_to(ROOT))
+    print(path)
     return int(any(row["passed"] is False for row in report))
 
 

@@ -51,7 +51,7 @@ def test_stream_equals_clip(bundle):
     np.testing.assert_allclose(update.embedding, session.encode_video(clip[-16:]), atol=1e-5)
 
 
-@pytest.mark.parametrize("arch", ["ViT-B-16", "ViT-B-32", "ViT-L-14"])
+@pytest.mark.parametrize("arch", ["ViT-B-16", "ViT-B-32", "ViT-L-14", "ViT-L-14-336"])
 def test_parity_with_outlier_channels(arch, tmp_path):
     """Weights with trained CLIP's habits, not tame random ones."""
     model = clip_like(ski_edge.create_model("vificlip", arch=arch, seed=1))
@@ -59,3 +59,9 @@ def test_parity_with_outlier_channels(arch, tmp_path):
     parity = json.loads((bundle / "parity.json").read_text())
     assert parity["passed"]
     assert parity["frames"]["relative_error"] < 1e-5
+
+
+@pytest.mark.parametrize("opset", [19, 21, 22, 23])
+def test_every_opset_offered_is_verified(opset, tiny_model, tmp_path):
+    bundle = ski_edge.export_model(tiny_model, tmp_path / "b", opset=opset)
+    assert json.loads((bundle / "parity.json").read_text())["passed"]
