@@ -8,6 +8,7 @@ forms, composed accents - are normalisers here. Repairing broken encodings ("moj
 from __future__ import annotations
 
 import html
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from ski_edge.errors import BadInput
 START, END = "<start_of_text>", "<end_of_text>"
 _WORDS = r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 _QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
-_LIGATURES = {"ĳ": "ij", "ŉ": "'n", "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ſt", "ﬆ": "st"}
+# What ftfy takes apart: ligatures and digraphs, and full- and half-width forms (Unicode's compatibility mappings).
+_COMPATIBLE = "ĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬆ" + "".join(map(chr, [0x3000, *range(0xFF01, 0xFFF0)]))
 
 
 def build_clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
@@ -27,11 +29,10 @@ def build_clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
     words = [*alphabet, *(c + "</w>" for c in alphabet), *(a + b for a, b in merges), START, END]
     vocab = {word: i for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, end_of_word_suffix="</w>"))
-    full_width = [normalizers.Replace(chr(code), chr(code - 0xFEE0)) for code in range(0xFF01, 0xFF5F)]
+    plain = {c: p for c in _COMPATIBLE if (p := unicodedata.normalize("NFKC", c)) != c} | {"ﬅ": "ſt"}
     tokenizer.normalizer = normalizers.Sequence(
         [
-            *(normalizers.Replace(a, b) for a, b in _LIGATURES.items()),
-            *full_width,
+            *(normalizers.Replace(a, b) for a, b in plain.items()),
             *(normalizers.Replace(Regex(a), b) for a, b in _QUOTES.items()),
             normalizers.NFC(),
             normalizers.Replace(Regex(r"\s+"), " "),

@@ -43,11 +43,18 @@ class Annotator:
                 cv2.rectangle(picture, (int(10 * unit), y - int(11 * unit)), end, (110, 80, 30), -1)
             grey = big and name == UNKNOWN
             colour = (180, 180, 180) if grey else (90, 230, 120) if big else (255, 255, 255)
-            text = f"{ascii_text(name)}  {score:.2f}" if not grey else f"unknown: {ascii_text(state.why)}"
+            text = f"{name}  {score:.2f}" if not grey else f"unknown: {state.why}"
             scale = (0.62 if big else 0.42) * unit
             origin = (int(12 * unit), y)
             cv2.putText(
-                picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, max(1, round(unit)), cv2.LINE_AA
+                picture,
+                drawable(text, cv2.__version__),
+                origin,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                scale,
+                colour,
+                max(1, round(unit)),
+                cv2.LINE_AA,
             )
         clock = f"{int(seconds // 60):02d}:{seconds % 60:04.1f}"
         cv2.putText(
@@ -57,8 +64,10 @@ class Annotator:
         return picture
 
 
-def ascii_text(text: str) -> str:
-    """OpenCV's stroke font knows ASCII only: accents are dropped, curly quotes straightened, the rest is `?`."""
+def drawable(text: str, opencv_version: str) -> str:
+    """What OpenCV can draw: all of it from version 5 on, ASCII before (no accents, straight quotes, else `?`)."""
+    if int(opencv_version.split(".")[0]) >= 5:
+        return text
     plain = text.translate(str.maketrans("‘’“”–—", "''\"\"--"))
     folded = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     return folded.encode("ascii", "replace").decode("ascii")

@@ -57,6 +57,7 @@ def test_descriptions_longer_than_the_context_are_cut_alike(tokenizer, texts):
     [
         "", " ", "naïve café’s", "“quoted”", "ﬁne", "ＦＵＬＬ width！", "a  b\tc\n", "&amp;lt; tag", "東京タワー",
         "😀 don't", "e\u0301", "100% 3.5kg", "İstanbul", "½ ² ①", "l’été…", "O’Brien ‘n’ Co", "I'VE IT'S",
+        "Ĳ ŉ ǅ ﬅ ﬆ", "ｶﾀｶﾅ　￥",
     ],
 )  # fmt: skip
 def test_awkward_text(tokenizer, text):

@@ -16,6 +16,7 @@ import ski_edge
 from ski_edge.bundle.labels import l2_normalise
 from ski_edge.errors import BadInput
 from ski_edge.monitor import ActivityRules, Monitor, MonitorOptions, open_source
+from ski_edge.monitor.picture import drawable
 from ski_edge.monitor.pipeline import claim_out
 from ski_edge.monitor.store import read_events
 from ski_edge.testing.clips import moving_shapes
@@ -257,3 +258,8 @@ def test_odd_videos_run_to_their_end(fresh, videos, tmp_path, name):
     assert summary.frames == monitor.source.stats.decoded
     assert summary.updates >= 1
     assert (tmp_path / "timeline.png").exists()
+
+
+def test_text_that_opencv_can_draw():
+    assert drawable("touch person’s été 料理", "4.12.0") == "touch person's ete ??"
+    assert drawable("touch person’s été 料理", "5.0.0") == "touch person’s été 料理"

@@ -80,19 +80,23 @@ def test_random_json_label_files_never_crash(tmp_path_factory, value):
         assert read_labels(str(path))
 
 
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bundle):
+    return ClipTokenizer(tiny_bundle / "tokenizer.json", 77)
+
+
 letters = st.characters(codec="utf-8", categories=("L", "N", "P", "Zs"), max_codepoint=0x24F)
 
 
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=3000, deadline=None)
 @given(st.text(letters, max_size=80))
-def test_tokenizer_on_latin_text(tiny_bundle, text):
+def test_tokenizer_on_latin_text(tokenizer, text):
     """All of Latin, punctuation and digits included, where nothing needs ftfy's repair of broken encodings."""
     import ftfy
 
     # ftfy undoes mis-decoded UTF-8 ("â€™"); that is not imitated, so such accidents are left out.
     if ftfy.fix_encoding(text) != text:
         return
-    tokenizer = ClipTokenizer(tiny_bundle / "tokenizer.json", 77)
     got = tokenizer.encode([text])[0]
     want = tokenize([text])[0].numpy()
     np.testing.assert_array_equal(np.pad(got, (0, 77 - len(got))), want)
