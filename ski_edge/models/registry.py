@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
+from ski_edge.contracts import Contract
 from ski_edge.errors import BadInput
-from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
 
-REGISTRY: dict[str, tuple[type[ViFiCLIPConfig], type[ViFiCLIP]]] = {
-    "vificlip": (ViFiCLIPConfig, ViFiCLIP),
-    "ski-vificlip": (ViFiCLIPConfig, ViFiCLIP),
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a model lives; imported on first use, because the video towers bring open_clip with them."""
+
+    module: str  # below ski_edge.models
+    class_name: str  # its config is class_name + "Config"
+    task: str  # "video-text" or "skeleton"
+
+    @property
+    def model_class(self) -> type[nn.Module]:
+        return getattr(importlib.import_module(f"ski_edge.models.{self.module}"), self.class_name)
+
+    @property
+    def config_class(self) -> type[Contract]:
+        return getattr(importlib.import_module(f"ski_edge.models.{self.module}"), f"{self.class_name}Config")
+
+
+REGISTRY = {
+    "vificlip": Entry("vificlip", "ViFiCLIP", "video-text"),
+    "ski-vificlip": Entry("vificlip", "ViFiCLIP", "video-text"),
+    "ctrgcn": Entry("ctrgcn", "CTRGCN", "skeleton"),
+    "ctrsgcn": Entry("ctrsgcn", "CTRSGCN", "skeleton"),
+    "hdgcn": Entry("hdgcn", "HDGCN", "skeleton"),
+    "stgcn": Entry("stgcn", "STGCN", "skeleton"),
+    "hyperformer": Entry("hyperformer", "Hyperformer", "skeleton"),
 }
 
 
-def create_model(name: str, *, seed: int | None = None, **config: Any) -> ViFiCLIP:
-    """A registered model with random weights, in eval mode.
-
-    config: fields of the model's config class (`arch="ViT-B-32"`, ...), checked there; seed makes the weights
-    reproducible without touching the caller's random state.
-    """
+def entry(name: object) -> Entry:
+    """The registered model called `name`, or an error that lists the choices."""
     if name not in REGISTRY:
         raise BadInput(f"model {name!r} is not known; the choices are: {', '.join(REGISTRY)}")
-    config_class, model_class = REGISTRY[name]
-    parsed = parse_config(config_class, {"model": name, **config}, f"model {name}")
-    if "preprocessing" not in config:
+    return REGISTRY[name]
+
+
+def create_model(name: str, *, seed: int | None = None, **config: Any) -> nn.Module:
+    """A registered model with random weights, in eval mode.
+
+    config: fields of the model's config class (`arch="ViT-B-32"`, `num_classes=60, layout="ntu25"`, ...), checked
+    there; seed makes the weights reproducible without touching the caller's random state.
+    """
+    parsed = parse_config(entry(name).config_class, {"model": name, **config}, f"model {name}")
+    if hasattr(parsed, "for_arch") and "preprocessing" not in config:
         parsed = parsed.for_arch()
-    return build(parsed, model_class, seed)
+    return build(parsed, seed)
 
 
-def build(config: ViFiCLIPConfig, model_class: type[ViFiCLIP] = ViFiCLIP, seed: int | None = None) -> ViFiCLIP:
+def build(config: Any, seed: int | None = None) -> nn.Module:
     """The module a config describes, randomly initialised, in eval mode."""
+    model_class = entry(config.model).model_class
     if seed is None:
         return model_class(config).eval()
     with torch.random.fork_rng(devices=[]):
@@ -40,7 +71,7 @@ def build(config: ViFiCLIPConfig, model_class: type[ViFiCLIP] = ViFiCLIP, seed: 
         return model_class(config).eval()
 
 
-def parse_config(config_class: type[ViFiCLIPConfig], fields: dict[str, Any], where: str) -> ViFiCLIPConfig:
+def parse_config(config_class: type[Contract], fields: dict[str, Any], where: str) -> Any:
     """Validate config fields; the first thing wrong becomes one line."""
     try:
         return config_class.model_validate(fields)

@@ -18,6 +18,9 @@ from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
 
 
+_TOKENS, _LABELS = "token_embedding.weight", "label_embeddings"
+
+
 class ViFiCLIPConfig(Contract):
     """Everything that turns weights into a recogniser; stored beside them as `config.json`."""
 
@@ -99,6 +102,20 @@ class ViFiCLIP(nn.Module):
     def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
         """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K] = exp(logit_scale) * cosine."""
         return self.clip.logit_scale.exp() * self.encode_video(video) @ self.encode_text(text).T
+
+    def checkpoint_state(self) -> dict[str, Tensor]:
+        """Tensors by open_clip's names, minus a token embedding that is not real, plus fixed labels."""
+        state = dict(self.clip.state_dict())
+        if self.label_embeddings is not None:
+            del state[_TOKENS]
+            state[_LABELS] = self.label_embeddings
+        return state
+
+    def load_checkpoint_state(self, state: dict[str, Tensor]) -> None:
+        """Fill from `checkpoint_state`'s names (checked by the caller)."""
+        if self.label_embeddings is not None:
+            self.label_embeddings = state.pop(_LABELS)
+        self.clip.load_state_dict(state, strict=self.label_embeddings is None)
 
     @property
     def score_scale(self) -> float:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import ARCHS
 from ski_edge.models.checkpoint import load_model
 from ski_edge.models.convert import convert
-from ski_edge.models.registry import REGISTRY, create_model
+from ski_edge.models.registry import create_model, entry
 from ski_edge.models.vificlip import ViFiCLIP
 
 CHOICES = "random, a checkpoint folder, an official checkpoint file, openclip:TAG (vificlip only)"
 DEFAULT_ARCH = "ViT-B-16"
 
 
-def resolve_weights(model: str, weights: str | None, arch: str | None) -> ViFiCLIP:
+def resolve_weights(model: str, weights: str | None, arch: str | None) -> nn.Module:
     """The model `model` with the weights that were asked for, in eval mode.
 
     weights None means the ones shipped under that name; no trained weights ship with this version.
     """
-    if model not in REGISTRY:
-        raise BadInput(f"model {model!r} is not known; the choices are: {', '.join(REGISTRY)}")
+    pose = entry(model).task == "skeleton"
     if weights is None:
         raise BadInput(
             f"no weights ship for {model}{f' {arch}' if arch else ''} in this version; say --weights: {CHOICES}"
         )
-    if weights == "random":
+    if weights == "random" and pose:
+        provenance = {"weights": "random (seed 0)", "licence": "Apache-2.0"}
+        found = create_model(model, arch=arch or "base", num_classes=60, layout="ntu25", seed=0, **provenance)
+    elif weights == "random":
         found = create_model(model, arch=arch or DEFAULT_ARCH, seed=0, weights="random (seed 0)", licence="Apache-2.0")
     elif weights.startswith("openclip:"):
         if model != "vificlip":

@@ -1,0 +1,80 @@
+"""CTR-GCN (Chen et al., ICCV 2021): a graph of its own for every channel, refined by the clip it sees."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ski_edge.models.pose import BASE_WIDTH, ConvNorm, PoseConfig, PoseNetwork, conv1x1, trunk_widths
+from ski_edge.models.temporal import MultiScaleTemporal
+from ski_edge.skeleton.graphs import spatial_graph
+
+
+class CTRGCNConfig(PoseConfig):
+    model: Literal["ctrgcn"] = "ctrgcn"
+
+
+class RefinedGraphConv(nn.Module):
+    """Three graphs per channel, each refined by the clip: G = gain * expand(tanh(q_u - k_v)) + A (eq. 3 to 5).
+
+    The originals keep three units with four 1x1 convolutions each; side by side they are one `relation` (queries of
+    the three subsets, then their keys), one `value` and one grouped `expand`, and the three contractions are one
+    matrix product over (subset, source joint). Query and key are linear and only their mean over time is used, so they
+    see the mean alone: the same numbers for a T-th of the work.
+    """
+
+    def __init__(self, inputs: int, outputs: int, adjacency: np.ndarray) -> None:
+        super().__init__()
+        subsets = len(adjacency)
+        reduced = 8 if inputs in (3, 9) else inputs // 8
+        self.relation = conv1x1(inputs, 2 * subsets * reduced, parts=2 * subsets)
+        self.value = conv1x1(inputs, subsets * outputs, parts=subsets)
+        self.expand = conv1x1(subsets * reduced, subsets * outputs, parts=subsets, groups=subsets)
+        self.adjacency = nn.Parameter(torch.tensor(adjacency, dtype=torch.float32))  # [S, destination, source]
+        self.gain = nn.Parameter(torch.zeros(1))
+        self.norm = nn.BatchNorm2d(outputs)
+        nn.init.constant_(self.norm.weight, 1e-6)  # a block starts as its shortcut
+        self.shortcut = nn.Identity() if inputs == outputs else ConvNorm(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, T, V] -> [N, C', T, V]."""
+        subsets = len(self.adjacency)
+        graph = self.topology(x).unflatten(1, (subsets, -1))  # [N, S, C', u, v]
+        graph = graph.permute(0, 2, 1, 4, 3).flatten(2, 3)  # [N, C', S * v, u]
+        value = self.value(x).unflatten(1, (subsets, -1)).permute(0, 2, 3, 1, 4).flatten(3)  # [N, C', T, S * v]
+        return (self.norm(value @ graph) + self.shortcut(x)).relu()
+
+    def topology(self, x: Tensor) -> Tensor:
+        """[N, C, T, V] -> refined graphs [N, S * C', destination, source]."""
+        query, key = self.relation(x.mean(dim=2, keepdim=True)).squeeze(2).chunk(2, dim=1)
+        refined = self.expand(torch.tanh(query.unsqueeze(3) - key.unsqueeze(2)))
+        shared = self.adjacency.repeat_interleave(refined.shape[1] // len(self.adjacency), dim=0)
+        return self.gain * refined + shared
+
+
+class Block(nn.Module):
+    """Graph convolution, temporal convolution, residual."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, adjacency: np.ndarray, residual: bool) -> None:
+        super().__init__()
+        self.spatial = RefinedGraphConv(inputs, outputs, adjacency)
+        self.temporal = MultiScaleTemporal(outputs, stride)
+        self.residual = residual
+        self.skip = ConvNorm(inputs, outputs, stride) if residual and inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.temporal(self.spatial(x))
+        return (y + self.skip(x)).relu() if self.residual else y.relu()
+
+
+class CTRGCN(PoseNetwork):
+    """clip [N, 3, T, V, M] -> logits [N, K]; ten blocks, any T."""
+
+    def __init__(self, config: CTRGCNConfig) -> None:
+        adjacency = spatial_graph(config.skeleton.layout)
+        widths = trunk_widths(BASE_WIDTH[config.arch])
+        blocks = [Block(*sizes, adjacency, residual=i > 0) for i, sizes in enumerate(widths)]
+        super().__init__(config, nn.Sequential(*blocks), widths[-1][1])
