@@ -8,13 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ski_edge.models.pose import BASE_WIDTH, ConvNorm, PoseConfig, PoseNetwork, conv1x1, trunk_widths
+from ski_edge.models.pose import (
+    BASE_WIDTH,
+    ConvNorm,
+    PoseConfig,
+    PoseNetwork,
+    SpatialTemporalBlock,
+    conv1x1,
+    trunk_widths,
+)
 from ski_edge.models.temporal import MultiScaleTemporal
 from ski_edge.skeleton.graphs import spatial_graph
 
 
 class CTRGCNConfig(PoseConfig):
     model: Literal["ctrgcn"] = "ctrgcn"
+    # pyskl's has one more ReLU, after the temporal branches, and keeps 8 relation channels up to 16 input channels
+    variant: Literal["original", "pyskl"] = "original"
 
 
 class RefinedGraphConv(nn.Module):
@@ -26,10 +36,9 @@ class RefinedGraphConv(nn.Module):
     see the mean alone: the same numbers for a T-th of the work.
     """
 
-    def __init__(self, inputs: int, outputs: int, adjacency: np.ndarray) -> None:
+    def __init__(self, inputs: int, outputs: int, adjacency: np.ndarray, reduced: int) -> None:
         super().__init__()
         subsets = len(adjacency)
-        reduced = 8 if inputs in (3, 9) else inputs // 8
         self.relation = conv1x1(inputs, 2 * subsets * reduced, parts=2 * subsets)
         self.value = conv1x1(inputs, subsets * outputs, parts=subsets)
         self.expand = conv1x1(subsets * reduced, subsets * outputs, parts=subsets, groups=subsets)
@@ -55,26 +64,17 @@ class RefinedGraphConv(nn.Module):
         return self.gain * refined + shared
 
 
-class Block(nn.Module):
-    """Graph convolution, temporal convolution, residual."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, adjacency: np.ndarray, residual: bool) -> None:
-        super().__init__()
-        self.spatial = RefinedGraphConv(inputs, outputs, adjacency)
-        self.temporal = MultiScaleTemporal(outputs, stride)
-        self.residual = residual
-        self.skip = ConvNorm(inputs, outputs, stride) if residual and inputs != outputs else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.temporal(self.spatial(x))
-        return (y + self.skip(x)).relu() if self.residual else y.relu()
-
-
 class CTRGCN(PoseNetwork):
     """clip [N, 3, T, V, M] -> logits [N, K]; ten blocks, any T."""
 
     def __init__(self, config: CTRGCNConfig) -> None:
         adjacency = spatial_graph(config.skeleton.layout)
+        pyskl = config.variant == "pyskl"
         widths = trunk_widths(BASE_WIDTH[config.arch])
-        blocks = [Block(*sizes, adjacency, residual=i > 0) for i, sizes in enumerate(widths)]
+        blocks = []
+        for inputs, outputs, stride in widths:
+            reduced = 8 if inputs in (3, 9) or (pyskl and inputs <= 16) else inputs // 8
+            spatial = RefinedGraphConv(inputs, outputs, adjacency, reduced)
+            temporal = MultiScaleTemporal(outputs, stride, final_relu=pyskl)
+            blocks.append(SpatialTemporalBlock(spatial, temporal, inputs, outputs, stride, residual=bool(blocks)))
         super().__init__(config, nn.Sequential(*blocks), widths[-1][1])

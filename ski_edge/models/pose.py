@@ -121,6 +121,24 @@ class ConvNorm(nn.Module):
         return self.norm(self.conv(x))
 
 
+class SpatialTemporalBlock(nn.Module):
+    """relu(temporal(spatial(x)) + skip(x)), [N, C, T, V] -> [N, C', T', V]: the block of every network here."""
+
+    def __init__(
+        self, spatial: nn.Module, temporal: nn.Module, inputs: int, outputs: int, stride: int, residual: bool = True
+    ) -> None:
+        super().__init__()
+        self.spatial = spatial
+        self.temporal = temporal
+        self.residual = residual
+        same = inputs == outputs and stride == 1
+        self.skip = nn.Identity() if same or not residual else ConvNorm(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.temporal(self.spatial(x))
+        return (y + self.skip(x)).relu() if self.residual else y.relu()
+
+
 def trunk_widths(base: int, inputs: int = 3) -> list[tuple[int, int, int]]:
     """(inputs, outputs, stride) of the ten blocks: three widths, time halved at the fifth and the eighth."""
     widths = [base] * 4 + [2 * base] * 3 + [4 * base] * 3

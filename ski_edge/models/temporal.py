@@ -15,9 +15,10 @@ from ski_edge.models.pose import conv1x1, he_init
 class MultiScaleTemporal(nn.Module):
     """[N, C, T, V] -> [N, C, ceil(T / stride), V]: five taps at dilation 1 and 2, maximum of three, point; C/4 each."""
 
-    def __init__(self, channels: int, stride: int) -> None:
+    def __init__(self, channels: int, stride: int, final_relu: bool = False) -> None:
         super().__init__()
         width = channels // 4
+        self.final_relu = final_relu  # pyskl's habit
         self.reduce = conv1x1(channels, 3 * width, parts=3)
         self.reduce_norm = nn.BatchNorm2d(3 * width)
         self.dilated = nn.ModuleList(_taps(width, dilation, stride) for dilation in (1, 2))
@@ -30,7 +31,20 @@ class MultiScaleTemporal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second, third = self.reduce_norm(self.reduce(x)).relu().chunk(3, dim=1)
         branches = [self.dilated[0](first), self.dilated[1](second), self.pool(third), self.point(x)]
-        return self.norm(torch.cat(branches, dim=1))
+        y = self.norm(torch.cat(branches, dim=1))
+        return y.relu() if self.final_relu else y
+
+
+class TapsNorm(nn.Module):
+    """[N, C, T, V] -> [N, C, ceil(T / stride), V]: one convolution over `taps` frames and BatchNorm."""
+
+    def __init__(self, channels: int, taps: int, stride: int) -> None:
+        super().__init__()
+        self.conv = he_init(nn.Conv2d(channels, channels, (taps, 1), (stride, 1), (taps // 2, 0)))
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
 
 
 def _taps(width: int, dilation: int, stride: int) -> nn.Conv2d:

@@ -127,16 +127,6 @@ def neighbours(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarr
 
 
 def take(clip: Any, before: Any, after: Any, weight: Any, real: Any) -> Any:
-    """clip [T, M, V, 3] and index arrays [F], or [N, T, M, V, 3] and [N, F] -> the frames there, interpolated."""
+    """Frames [..., M, V, 3] of `clip` [T, M, V, 3] at index arrays [..., F], interpolated. numpy or torch."""
     weight, real = weight[..., None, None, None], real[..., None, None, None]
-    rows = () if clip.ndim == 4 else (_rows(clip),)
-    first, second = clip[(*rows, before)], clip[(*rows, after)]
-    return (first * (1 - weight) + second * weight) * real
-
-
-def _rows(clip: Any) -> Any:
-    if isinstance(clip, np.ndarray):
-        return np.arange(len(clip))[:, None]
-    import torch
-
-    return torch.arange(len(clip), device=clip.device)[:, None]
+    return (clip[before] * (1 - weight) + clip[after] * weight) * real

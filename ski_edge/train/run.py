@@ -1,0 +1,69 @@
+"""The folder of a training run: recipe, log, the state to go on from, the best checkpoint, the result."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ski_edge.errors import BadInput
+from ski_edge.files import read_json, write_json
+from ski_edge.train.recipe import Recipe
+
+RECIPE, LOG, STATE, CHECKPOINT, RESULT = "recipe.json", "log.csv", "state.pt", "checkpoint", "result.json"
+
+
+class RunFolder:
+    """Everything a run writes. Its state is replaced in one step, so a kill at any moment costs one epoch at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+        """Prepare the folder; the saved state where the run goes on, None where it begins."""
+        content = recipe.model_dump(mode="json")
+        path = self.folder / RECIPE
+        if not path.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise BadInput(f"--out {self.folder} holds other files; give a new folder")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, content)
+            return None
+        if not resume:
+            raise BadInput(f"--out {self.folder} already holds a run; add --resume to go on, or give another folder")
+        before = read_json(path, "recipe of the run")
+        if before != content:
+            changed = [key for key in content if not isinstance(before, dict) or before.get(key) != content[key]]
+            raise BadInput(f"{path} differs from this recipe in {', '.join(changed)}; resume with the same recipe")
+        state = self.folder / STATE
+        if not state.exists():
+            return None
+        try:
+            return torch.load(state, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen kinds on a damaged file
+            raise BadInput(f"{state} cannot be read: {error}; start again in another folder") from error
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        temporary = self.folder / f".{STATE}"
+        torch.save(state, temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, self.folder / STATE)
+
+    def log(self, row: dict[str, Any], first: bool) -> None:
+        """Append an epoch to log.csv; the first one starts the file."""
+        with open(self.folder / LOG, "w" if first else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if first:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def trim_log(self, epochs: int) -> None:
+        """Forget rows after the saved state: the epochs that will be done again."""
+        path = self.folder / LOG
+        if path.exists():
+            lines = path.read_text("utf-8").splitlines(keepends=True)
+            path.write_text("".join(lines[: epochs + 1]), "utf-8")
