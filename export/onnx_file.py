@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,13 @@ def write_onnx(
     example: Tensor,
     path: Path,
     *,
-    names: tuple[str, str],
+    input_name: str,
+    output_names: tuple[str, ...],
     dynamic: dict[int, str],
     opset: int,
     metadata: dict[str, str],
 ) -> None:
-    """Export a one-input, one-output module in eval mode. dynamic: axis of the input -> name of its size."""
+    """Export a one-input module in eval mode. dynamic: axis of the input -> name of its size."""
     axes = {
         axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()
     }
@@ -48,8 +50,8 @@ def write_onnx(
             (example,),
             dynamo=True,
             opset_version=opset,
-            input_names=[names[0]],
-            output_names=[names[1]],
+            input_names=[input_name],
+            output_names=list(output_names),
             dynamic_shapes=(axes,),
             external_data=False,
             verbose=False,
@@ -103,3 +105,34 @@ def check_layer_norms(path: Path, expected: int) -> None:
     found = sum(node.op_type == "LayerNormalization" for node in onnx.load(path, load_external_data=False).graph.node)
     if found != expected:
         raise PrecisionNotRealised(f"{path.name}: {found} LayerNormalization nodes, the model has {expected}")
+
+
+def store_half(path: Path) -> None:
+    """Keep the weights as float16 in the file, each behind a Cast to float32, which runtimes fold when they load it.
+
+    Small tensors (below 64 numbers: scales, constants) stay float32.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    casts = []
+    for i, tensor in enumerate(graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < 64:
+            continue
+        name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+        half = values.astype("float16")
+        if not np.isfinite(half).all():
+            raise PrecisionNotRealised(f"{name} holds numbers beyond float16's 65504; use --precision fp32")
+        graph.initializer[i].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *rest])
+    onnx.checker.check_model(model)
+    onnx.save_model(model, path)
+
+
+def check_no_operators(path: Path, forbidden: set[str]) -> None:
+    """The algebra that was asked for is in the file: none of these operators is left."""
+    found = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node} & forbidden
+    if found:
+        raise PrecisionNotRealised(f"{path.name} still holds {', '.join(sorted(found))}; report this as a bug")

@@ -14,15 +14,15 @@ BASE = {"errors", "files", "contracts", "redact", "_native"}
 # folder -> ski_edge folders it may import
 MAY = {
     "skeleton": set(),
-    "bundle": set(),
+    "bundle": {"skeleton"},
     "runtime": {"bundle", "skeleton", "testing.clips"},
     "monitor": {"runtime", "bundle", "skeleton"},
     "ops": {"skeleton"},
     "models": {"ops", "skeleton"},
     "data": {"ops", "skeleton"},
-    "train": {"models", "data", "ops", "skeleton"},
+    "train": {"models", "data", "ops", "skeleton", "evaluate"},
     "evaluate": {"models", "data", "ops", "skeleton"},
-    "export": {"models", "bundle", "runtime", "testing.clips"},
+    "export": {"models", "bundle", "runtime", "skeleton", "data.store", "evaluate.classify", "testing.clips", "testing.skeletons"},
     "testing": {"models", "ops", "skeleton"},
 }
 DEVICE = ("bundle", "runtime", "monitor", "skeleton")

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.files import member, read_json, sha256_file, write_json
+from ski_edge.skeleton import SkeletonInput
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -31,7 +32,8 @@ class Graph(Contract):
 
 
 class Precision(Contract):
-    asked: Literal["fp32"]
+    # fp16-storage: weights lie in the file as float16 and become float32 when it is loaded; arithmetic is float32
+    asked: Literal["fp32", "fp16-storage"]
     realised: dict[str, int]  # parameters by dtype, read back from the file that was written
 
 
@@ -56,32 +58,62 @@ class Provenance(Contract):
 
 
 class Manifest(Contract):
+    """What every bundle says of itself."""
+
     schema_version: Literal[1] = SCHEMA_VERSION
-    task: Literal["video-text"] = "video-text"
+    task: str
     model: str  # registry name
     arch: str
     embed_dim: int = Field(gt=0, le=65536)
-    frame_encoder: Graph
-    text_encoder: Graph | None  # None: the labels are fixed (a checkpoint without token embeddings)
-    preprocessing: Preprocessing
-    video: VideoContract
-    text: TextContract
     precision: Precision
     cost: Cost
-    score_scale: float = Field(gt=0, le=1e4)  # scores are softmax(score_scale * cosine)
     provenance: Provenance
     licence: str
     files: dict[str, FileEntry]  # every file of the bundle but this one
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> Manifest:
-        needed = [self.frame_encoder.file, "labels.json", "labels.npy", "reference.npz"]
-        if self.text_encoder is not None:
-            needed += [self.text_encoder.file, "tokenizer.json"]
-        for name in needed:
+        for name in self.needed_files():
             if name not in self.files:
                 raise ValueError(f"{name!r} is not listed under files, so its hash is unknown")
         return self
+
+    def needed_files(self) -> list[str]:
+        return ["labels.json", "reference.npz"]
+
+
+class VideoManifest(Manifest):
+    """Frames and text in, embeddings out; labels are text embeddings and may change at run time."""
+
+    task: Literal["video-text"] = "video-text"
+    frame_encoder: Graph
+    text_encoder: Graph | None  # None: the labels are fixed (a checkpoint without token embeddings)
+    preprocessing: Preprocessing
+    video: VideoContract
+    text: TextContract
+    score_scale: float = Field(gt=0, le=1e4)  # scores are softmax(score_scale * cosine)
+
+    def needed_files(self) -> list[str]:
+        text = [] if self.text_encoder is None else [self.text_encoder.file, "tokenizer.json"]
+        return [*super().needed_files(), self.frame_encoder.file, "labels.npy", *text]
+
+
+class SkeletonManifest(Manifest):
+    """A skeleton in, logits over fixed classes out."""
+
+    task: Literal["skeleton"] = "skeleton"
+    network: Graph
+    weights: str  # safetensors file with the same network's tensors, for the native engine
+    skeleton: SkeletonInput
+    num_classes: int = Field(gt=0, le=100_000)
+    # Whether the graph takes `persons`: 1 leaves the empty second body out and adds its stored feature instead
+    takes_persons: bool = False
+
+    def needed_files(self) -> list[str]:
+        return [*super().needed_files(), self.network.file, self.weights]
+
+
+_BY_TASK: dict[object, type[Manifest]] = {"video-text": VideoManifest, "skeleton": SkeletonManifest}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -133,8 +165,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise BadInput(
             f"{path} was changed after export (its sha256 differs); copy the bundle again, or export it anew"
         )
+    kind = _BY_TASK.get(raw.get("task"))
+    if kind is None:
+        raise BadInput(
+            f"{path}: task {raw.get('task')!r} is not known; this ski-edge runs: {', '.join(map(str, _BY_TASK))}"
+        )
     try:
-        return Manifest.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -9,22 +9,27 @@ import typer
 from ski_edge.cli.output import JSON, emit, steps
 from ski_edge.errors import BadInput, require
 
+# Named here because importing them brings torch; a test compares.
+_FAMILIES = (
+    *("ski-vificlip", "vificlip", "clip", "ctrgcn", "mmcl", "ctrsgcn", "hdgcn", "stgcn", "crossclr", "hyperformer"),
+    *("pyskl-ctrgcn", "costgcn"),
+)
+
 
 def register(app: typer.Typer) -> None:
-    app.command("convert", help="Turn an official checkpoint (ViFi-CLIP, SKI phase 2, CLIP) into a checkpoint folder.")(
-        convert
-    )
+    app.command("convert", help="Turn an official checkpoint (video or skeleton) into a checkpoint folder.")(convert)
 
 
 def convert(
     source: Path = typer.Argument(..., metavar="IN", help="Checkpoint file: .pth, .pt or .safetensors."),
     out: Path = typer.Option(..., help="Checkpoint folder to write."),
-    family: str = typer.Option("auto", "--from", help="auto, vificlip, ski-vificlip or clip."),
+    family: str = typer.Option("auto", "--from", help=f"auto, {', '.join(_FAMILIES)}."),
     settings: list[str] = typer.Option(
         [],
         "--set",
         metavar="KEY=VALUE",
-        help="activation, base, classes (file or list), licence, template. May be repeated.",
+        help="classes (file or list), licence; video: activation, base, template; skeleton: body2 (zeros or copy), "
+        "centre (HD-GCN: a joint), layout, modality. May be repeated.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -36,7 +41,7 @@ def convert(
         parsed[key] = value
     with steps(quiet=as_json) as step:
         step("loading torch")
-        require("open_clip", "export", "convert")
+        require("torch", "export", "convert")
         from ski_edge.bundle import read_labels
         from ski_edge.files import check_replaceable
         from ski_edge.models import save_model

@@ -16,15 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: str = typer.Option(..., "-m", "--model", help="vificlip or ski-vificlip."),
+    model: str = typer.Option(..., "-m", "--model", help="vificlip, ski-vificlip, ctrgcn, ctrsgcn, hdgcn, stgcn, hyperformer."),
     weights: str = typer.Option(None, help="random, a checkpoint folder, an official file, or openclip:TAG."),
-    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336 or tiny."),
+    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, tiny; base, small, tiny for pose."),
     out: Path = typer.Option(None, help="Bundle folder to write. Default: runs/export/MODEL."),
     classes: str = typer.Option(None, help="Label file, a,b,c, ntu60 or ntu120. Default: the model's, else ntu60."),
     format: str = typer.Option("onnx", help="onnx."),
-    precision: str = typer.Option("fp32", help="fp32."),
+    precision: str = typer.Option("fp32", help="fp32; for pose also fp16-storage (half the file, float32 arithmetic)."),
     opset: int = typer.Option(18, help="ONNX opset, 18 to 23."),
-    clips: Path = typer.Option(None, help="Folder of videos for the parity check. Default: generated frames."),
+    clips: Path = typer.Option(None, help="Folder of videos (pose: of prepared data) for the parity check. Default: generated."),
     as_json: bool = JSON,
 ) -> None:
     if format != "onnx":
@@ -32,7 +32,7 @@ def export(
     out = out or Path("runs/export") / model
     with steps(quiet=as_json) as step:
         step("loading torch")
-        for package in ("torch", "open_clip", "onnx", "onnxscript"):
+        for package in ("torch", "onnx", "onnxscript"):
             require(package, "export", "export")
         from ski_edge.bundle import read_labels, read_manifest
         from ski_edge.export import export_model
@@ -54,12 +54,13 @@ def _text(out: Path, manifest: Any) -> str:
     import json
 
     parity = json.loads((out / "parity.json").read_text("utf-8"))
-    error = parity["frames"]["max_abs_error"]
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     labels = len(json.loads((out / "labels.json").read_text("utf-8")))
+    part = parity["frames" if manifest.task == "video-text" else "logits"]
+    per, source = ("a frame", "VIDEO") if manifest.task == "video-text" else ("a window", "VIDEO --pose mediapipe")
     return (
         f"{out}: {manifest.model} {manifest.arch}, {labels} labels, {size:.1f} MB, "
-        f"{manifest.cost.gmacs:.3g} GMACs a frame; parity with torch on {parity['inputs']}: "
-        f"max error {error:.1e}, cosine {parity['frames']['min_cosine']:.7f}\n"
-        f"next: ski-edge monitor --model {out} --source VIDEO"
+        f"{manifest.cost.gmacs:.3g} GMACs {per}; parity with torch on {parity['inputs']}: "
+        f"max error {part['max_abs_error']:.1e}, cosine {part['min_cosine']:.7f}\n"
+        f"next: ski-edge monitor --model {out} --source {source}"
     )

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from ski_edge.cli import benchmark, convert, doctor, export, monitor, verify
+from ski_edge.cli import benchmark, convert, data, doctor, ensemble, evaluate, export, monitor, train, verify
 from ski_edge.cli.output import wants_json
 from ski_edge.errors import SkiEdgeError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (export, convert, verify, benchmark, monitor, doctor):
+for verb in (train, evaluate, ensemble, export, convert, verify, benchmark, monitor, data, doctor):
     verb.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,13 +22,21 @@ def register(app: typer.Typer) -> None:
 
 def monitor(
     model: Path = typer.Option(..., "-m", "--model", help="Bundle folder."),
-    source: str = typer.Option(..., "-s", "--source", help="0 (USB camera), a video file, or rtsp://..."),
+    source: str = typer.Option(
+        ..., "-s", "--source", help="0 (USB camera), a video file, rtsp://..., or replay:FILE that --record wrote."
+    ),
     out: Path = typer.Option(None, help="Folder for the results. Default: runs/monitor/NAME."),
     labels: str = typer.Option(None, help="Label file (watched while running), a,b,c, ntu60 or ntu120."),
     every: str = typer.Option(None, help="Time between updates, 0.5s or 200ms. Default: fills the bundle's window."),
     conf: float = typer.Option(0.5, help="Smoothed score a label needs to become the activity."),
     conf_leave: float = typer.Option(None, help="Score below which it is given up. Default: 0.7 x conf."),
     smooth: float = typer.Option(1.0, help="Smoothing time constant in seconds; 0: none."),
+    pose: str = typer.Option(
+        None, help="For pose bundles: mediapipe (default), mediapipe:FILE or onnx:FILE, a pose network."
+    ),
+    persons: int = typer.Option(None, help="Most people to find at once. Default: 4."),
+    mirrored: bool = typer.Option(False, "--mirrored", help="The source is flipped (selfie view): left is right."),
+    record: Path = typer.Option(None, help="Write the skeletons to FILE, for --source replay:FILE."),
     camera: str = typer.Option("camera", help="Name of the camera in events."),
     save_video: bool = typer.Option(
         None, "--save-video/--no-save-video", help="Write annotated.mp4. Default: for files yes, for cameras no."
@@ -43,9 +52,9 @@ def monitor(
     as_json: bool = JSON,
 ) -> None:
     from ski_edge.bundle.labels import label_file, read_labels
-    from ski_edge.monitor import ActivityRules, Monitor, MonitorOptions, open_source
+    from ski_edge.monitor import ActivityRules, Monitor, MonitorOptions
     from ski_edge.monitor.pipeline import claim_out, prepare_out
-    from ski_edge.monitor.sources import is_camera
+    from ski_edge.monitor.scene import not_for_pictures
     from ski_edge.monitor.status import StatusLine
     from ski_edge.runtime import open_bundle
 
@@ -60,33 +69,44 @@ def monitor(
         save_video=bool(save_video),
         window=show,
         duration_s=seconds(duration, "--duration") if duration else None,
+        record=record,
     )
     prepare_out(options.out, overwrite)
+    check_record(record, overwrite)
     if show:
         check_window()
     new_labels = read_labels(labels) if labels else None
-    if "://" not in source and not is_camera(source):
-        open_source(source, timeout_s).close()  # a wrong path is said before seconds go into the bundle
+    check_source(source, timeout_s)  # a wrong path is said before seconds go into the bundle
     session = open_bundle(model, backend, device, threads)
-    if new_labels is not None:
-        session.labels.replace(new_labels)
-    # Opened last: a live source must not fill its buffers while the bundle loads.
-    opened = open_source(source, timeout_s)
-    if save_video is None:
-        options = replace(options, save_video=not opened.live)
-    run = Monitor(session, opened, options)
-    if not as_json:
-        log(_heading(run, opened))
-        if session.manifest.provenance.weights.startswith("random"):
-            log("note: the weights are random, so activities and scores mean nothing")
-    # A bundle that cannot run shows now, before an earlier run's files are removed.
-    session.encode_frames([opened.first.image])
-    status = StatusLine(quiet=as_json)
-    try:
+    with contextlib.ExitStack() as stack:
+        estimator = None
+        if session.manifest.task == "skeleton":
+            if labels:
+                raise BadInput("--labels: the classes of a pose bundle are fixed; leave it away")
+            estimator = pose_estimator(source, pose, persons, mirrored, device, threads)
+        elif pose or persons is not None or mirrored or record or is_replay(source):
+            raise not_for_pictures(session.manifest.model)
+        elif new_labels is not None:
+            session.labels.replace(new_labels)
+        if estimator is not None:
+            stack.callback(estimator.close)
+        # Opened last: a live source must not fill its buffers while the bundle loads.
+        opened = open_any(source, timeout_s)
+        if save_video is None:
+            options = replace(options, save_video=not opened.live and not is_replay(source))
+        run = Monitor(session, opened, options, estimator)
+        if not as_json:
+            log(_heading(run, opened))
+            for note in run.watch.notes():
+                log(f"note: {note}")
+        # A bundle that cannot run shows now, before an earlier run's files are removed.
+        run.watch.rehearse(opened.first)
+        status = StatusLine(quiet=as_json)
+        stack.callback(status.close)
         with claim_out(options.out):
+            if record is not None and overwrite:
+                record.unlink(missing_ok=True)
             summary = run.run(status)
-    finally:
-        status.close()
     emit(asdict(summary), as_json, lambda: _text(summary, options.out))
 
 
@@ -95,6 +115,53 @@ def check_camera(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9_-]+", name):
         raise BadInput(f"--camera {name!r} may hold letters, digits, - and _ only")
     return name
+
+
+def is_replay(source: str) -> bool:
+    return source.startswith("replay:")
+
+
+def open_any(source: str, timeout_s: float) -> Any:
+    """A camera, file or stream, or `replay:FILE`."""
+    from ski_edge.monitor import open_source
+    from ski_edge.monitor.trace import ReplaySource
+
+    if is_replay(source):
+        return ReplaySource(Path(source.removeprefix("replay:")))
+    return open_source(source, timeout_s)
+
+
+def check_source(source: str, timeout_s: float) -> None:
+    """Files are opened and closed again; cameras and streams are left for later."""
+    from ski_edge.monitor.sources import is_camera
+
+    if "://" not in source and not is_camera(source):
+        open_any(source, timeout_s).close()
+
+
+def check_record(record: Path | None, overwrite: bool) -> None:
+    """Said before anything is opened or removed."""
+    if record is None:
+        return
+    if record.is_dir():
+        raise BadInput(f"--record {record} is a directory; give the name of a new file")
+    if record.exists() and not overwrite:
+        raise BadInput(f"--record {record} exists; give another name, or --overwrite")
+    if not record.parent.is_dir():
+        raise BadInput(f"--record {record}: its folder does not exist; make it first")
+
+
+def pose_estimator(
+    source: str, pose: str | None, persons: int | None, mirrored: bool, device: str, threads: int
+) -> Any:
+    """What turns the source's pictures into bodies; None for a replay. The caller closes it."""
+    from ski_edge.monitor.pose import open_estimator
+
+    if not is_replay(source):
+        return open_estimator(pose or "mediapipe", 4 if persons is None else persons, mirrored, device, threads)
+    if pose or persons is not None or mirrored:
+        raise BadInput("--pose, --persons and --mirrored were settled when the replay was recorded; leave them away")
+    return None
 
 
 def check_window() -> None:
@@ -106,15 +173,16 @@ def check_window() -> None:
 
 def source_name(source: str) -> str:
     """A folder name for the results of a source."""
+    if is_replay(source):
+        return Path(source.removeprefix("replay:")).stem
     return "stream" if "://" in source else f"camera{source}" if source.isdecimal() else Path(source).stem
 
 
 def _heading(run: Any, source: Any) -> str:
     manifest = run.session.manifest
-    labels = len(run.session.labels.current.names)
     return (
-        f"{manifest.model} {manifest.arch} ({manifest.provenance.weights}), {labels} labels, "
-        f"one update each {run.stream.every_s:g} s, window {run.stream.window_s:g} s | "
+        f"{manifest.model} {manifest.arch} ({manifest.provenance.weights}), {len(run.watch.names)} labels, "
+        f"one update each {run.watch.every_s:g} s, window {run.watch.window_s:g} s | "
         f"{source.name}: {source.size[1]}x{source.size[0]}, {source.fps:.3g} fps | Ctrl-C ends"
     )
 

@@ -41,12 +41,19 @@ def train(
 
 def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
     if not result["finished"]:
-        return f"{out}: stopped after epoch {result['epochs']}; go on with: ski-edge train {recipe} --out {out} --resume"
-    chosen = {"validation": "on a part of the training data", "test": "ON THE TEST PART, which flatters", "last": "none"}
+        return (
+            f"{out}: stopped after epoch {result['epochs']}; go on with: ski-edge train {recipe} --out {out} --resume"
+        )
+    chosen = {
+        "validation": "on a part of the training data",
+        "test": "ON THE TEST PART, which flatters",
+        "last": "none",
+    }
+    why = chosen.get(result["chosen_by"], "because it is the last")
     return (
         f"{out}: test top-1 {result['test_top1']:.2f} %, top-5 {result['test_top5']:.2f} %, mean recall "
         f"{result['test_mean_recall']:.2f} %, epoch {result['chosen_epoch']} of {result['epochs']} "
-        f"(chosen {chosen[result['chosen_by']]}); last epoch {result['last_epoch_test_top1']:.2f} %\n"
+        f"(chosen {why}); last epoch {result['last_epoch_test_top1']:.2f} %\n"
         f"next: ski-edge evaluate {out / 'checkpoint'} --data DATA --split SPLIT"
     )
 

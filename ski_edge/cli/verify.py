@@ -52,9 +52,9 @@ def verify(
 def _text(bundle: Path, parity: Any) -> str:
     rows = [
         [name, f"{d.max_abs_error:.2e}", f"{d.mean_abs_error:.2e}", f"{d.relative_error:.2e}", f"{d.min_cosine:.8f}"]
-        for name, d in (("frame embeddings", parity.frames), ("label embeddings", parity.labels))
+        for name, d in parity.parts.items()
     ]
     where = f"{bundle} on {parity.backend}/{parity.device}"
-    title = f"{where} against {parity.reference} ({parity.num_frames} {parity.inputs})"
+    title = f"{where} against {parity.reference} ({parity.count} {parity.inputs})"
     grid = table(title, ["", "max abs", "mean abs", "relative", "min cosine"], rows)
-    return f"{grid}\ntop-1 agreement {parity.top1_agreement:.3f} of {parity.decided_frames} decided frames"
+    return f"{grid}\ntop-1 agreement {parity.top1_agreement:.3f} of {parity.decided} decided inputs"

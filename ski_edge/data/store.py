@@ -1,8 +1,8 @@
 """Prepared skeleton data: one memory-mapped array of all frames and an index beside it.
 
-    clips.npy    float32 [frames of all clips, M, V, 3], metres, in our axes; a missing body is all zeros
-    index.json   dataset, layout, fps, class names, and per clip: name, label, frames and what splits need
-    report.json  what was skipped and why
+clips.npy    float32 [frames of all clips, M, V, 3], metres, in our axes; a missing body is all zeros
+index.json   dataset, layout, fps, class names, and per clip: name, label, frames and what splits need
+report.json  what was skipped and why
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class ClipEntry(Contract):
     subject: int = -1
     camera: int = -1
     setup: int = -1
-    split: str = ""  # the split a data set's own files assign: "train", "val", "test"
+    # What the data set's own lists say: "train", "val" or "test"; where it has several lists, "xsub:train xview:test"
+    split: str = ""
 
 
 class Index(Contract):
@@ -104,6 +105,28 @@ def open_data(folder: str | Path) -> SkeletonData:
             "prepare the data again"
         )
     return SkeletonData(folder, index, frames, starts)
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder is prepared data and holds nothing else; only such a folder is ever replaced."""
+    try:
+        fields = read_json(folder / INDEX, "index")
+    except BadInput:
+        return False
+    known = isinstance(fields, dict) and {"schema_version", "dataset", "clips"} <= fields.keys()
+    return known and {path.name for path in folder.iterdir()} <= {CLIPS, INDEX, REPORT}
+
+
+# clips.npy is written front to back before its length is known: its header gets a place of this size
+HEADER_BYTES = 256
+
+
+def write_header(path: Path, shape: tuple[int, ...]) -> None:
+    """Put the header of a float32 .npy file (version 1.0) into the place left for it in front of the frames."""
+    fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    text = fields.ljust(HEADER_BYTES - 11) + "\n"
+    with open(path, "r+b") as file:
+        file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii"))
 
 
 def write_data(folder: Path, index: Index, clips: list[np.ndarray], report: dict[str, Any]) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ski_edge.skeleton import SkeletonInput, prepare
-from ski_edge.skeleton.resample import FixedSeconds
+from ski_edge.evaluate.windows import over_windows
+from ski_edge.skeleton import prepare
 
 _BATCH = 64
-_WINDOWS = 5  # of a clip that is longer than a fixed window: from its start to its end
 
 
 @contextlib.contextmanager
@@ -35,28 +34,7 @@ def classify(model: nn.Module, clips: Sequence[np.ndarray], device: torch.device
     A network for fixed seconds sees several windows of a longer clip; their logits are averaged.
     """
     spec = model.config.skeleton
-    inputs, owner = [], []
-    for number, clip in enumerate(clips):
-        for window in windows(clip, spec):
-            inputs.append(prepare(window, spec))
-            owner.append(number)
-    logits = run(model, np.stack(inputs), device)
-    total, count = np.zeros((len(clips), logits.shape[1]), np.float64), np.bincount(owner, minlength=len(clips))
-    np.add.at(total, np.array(owner), logits)
-    return (total / count[:, None]).astype(np.float32)
-
-
-def windows(clip: np.ndarray, spec: SkeletonInput) -> list[np.ndarray]:
-    """The clip itself, or for fixed-seconds networks up to five windows from its start to its end."""
-    policy = spec.resample
-    if not isinstance(policy, FixedSeconds):
-        return [clip]
-    span = round(policy.seconds * policy.fps)
-    spare = len(clip) - span
-    if spare <= 0:
-        return [clip]
-    starts = np.unique(np.linspace(0, spare, _WINDOWS).round().astype(int))
-    return [clip[start : start + span] for start in starts]
+    return over_windows(lambda parts: run(model, np.stack([prepare(p, spec) for p in parts]), device), clips, spec)
 
 
 def run(model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:

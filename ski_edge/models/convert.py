@@ -1,7 +1,8 @@
 """Official checkpoints become ours: recognise the family by its tensor names, rename, say what was left out.
 
-Renaming tables: ViFi-CLIP and SKI phase 2 keep CLIP's names behind `image_encoder.` and `text_encoder.`; both
-store the token embeddings of their prompts (already looked up) instead of the embedding table.
+Video models are here: ViFi-CLIP and SKI phase 2 keep CLIP's names behind `image_encoder.` and `text_encoder.`; both
+store the token embeddings of their prompts (already looked up) instead of the embedding table. Skeleton networks are
+in `pose_families` and `convert_pose`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ski_edge.contracts import Contract
-from ski_edge.errors import BadInput
+from ski_edge.errors import BadInput, require
 from ski_edge.files import sha256_file
 from ski_edge.models.archs import ARCHS, ClipArch
 from ski_edge.models.checkpoint import load_state, state_of
+from ski_edge.models.convert_pose import convert_pose
+from ski_edge.models.pose_families import POSE_FAMILIES, PoseFamily
 from ski_edge.models.registry import build, parse_config
 from ski_edge.models.tensors import RawCheckpoint, read_tensors
 from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
+from ski_edge.skeleton.modalities import Modality
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
 
@@ -37,6 +41,10 @@ class ConvertSettings(Contract):
     classes: tuple[str, ...] | None = None  # names of the classes it was trained on, in order
     licence: str | None = None  # what you agreed with the authors
     template: str | None = None  # of the prompts it was trained with
+    body2: Literal["zeros", "copy"] | None = None  # what body slot 2 held in training when one person was there
+    centre: int | None = None  # HD-GCN: joint its hierarchy starts from, 0-based
+    layout: str | None = None  # of the joints: a built-in name or a .yaml file
+    modality: Modality | None = None  # stream a skeleton network was trained on
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,13 @@ class Family:
 
     def missing(self, tensors: dict[str, Tensor]) -> list[str]:
         return [name for name in self.needs if name not in tensors and self.text_prefix + name not in tensors]
+
+    def fits(self, name: str) -> bool:
+        try:
+            self.rename(name)
+        except KeyError:
+            return False
+        return "VPT" not in name
 
 
 def _rename_vifi(name: str) -> str | None:
@@ -84,7 +99,7 @@ def _rename_clip(name: str) -> str | None:
     raise KeyError(name)
 
 
-FAMILIES = {
+FAMILIES: dict[str, Family | PoseFamily] = {
     "ski-vificlip": Family(
         "ski-vificlip",
         "SKI-ViFiCLIP (SKI-Models, phase 2)",
@@ -107,10 +122,14 @@ FAMILIES = {
         "unknown: set it with --set licence=...",
         text_prefix="text.",
     ),
+    **POSE_FAMILIES,
 }
+# Which settings mean something for one kind of model only.
+_VIDEO_SETTINGS = ("activation", "base", "template")
+_POSE_SETTINGS = ("body2", "centre", "layout", "modality")
 
 
-def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | None = None) -> ViFiCLIP:
+def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | None = None) -> nn.Module:
     """Read an official checkpoint file into a model of ours; its `config.notes` say what was dropped and assumed.
 
     family: a key of FAMILIES or `auto`. Raises BadInput, naming the nearest family, when the names do not fit.
@@ -120,6 +139,16 @@ def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | 
     chosen = recognise(raw.tensors, where) if family == "auto" else _family(family)
     if missing := chosen.missing(raw.tensors):
         raise BadInput(f"{where} is no {chosen.title}: it lacks {', '.join(missing)}; try --from auto")
+    weights = f"{Path(path).name} (sha256 {sha256_file(Path(path))[:16]})"
+    if isinstance(chosen, PoseFamily):
+        _refuse(settings, _VIDEO_SETTINGS, chosen)
+        return convert_pose(raw, chosen, settings, weights, where)
+    _refuse(settings, _POSE_SETTINGS, chosen)
+    return _convert_video(raw, chosen, settings, weights, where)
+
+
+def _convert_video(raw: RawCheckpoint, chosen: Family, settings: ConvertSettings, weights: str, where: str) -> ViFiCLIP:
+    require("open_clip", "export", f"converting {chosen.title}")
     tensors, dropped = _rename_all(raw.tensors, chosen, where)
     notes = [f"read as {chosen.title}", *raw.notes, *dropped]
     if settings.activation is None:
@@ -130,7 +159,7 @@ def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | 
         "activation": settings.activation or "quickgelu",
         "licence": settings.licence or chosen.licence,
         "text": {"template": settings.template} if settings.template else {},
-        "weights": f"{Path(path).name} (sha256 {sha256_file(Path(path))[:16]})",
+        "weights": weights,
         "trained_logit_scale": "logit_scale" in tensors,
     }
     if "logit_scale" in tensors and tensors["logit_scale"].numel() != 1:
@@ -157,6 +186,12 @@ def parse_settings(values: dict[str, object]) -> ConvertSettings:
         raise BadInput(f"--set {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
 
 
+def _refuse(settings: ConvertSettings, names: tuple[str, ...], family: Family | PoseFamily) -> None:
+    """A setting that would have no effect is a mistake."""
+    if given := [name for name in names if getattr(settings, name) is not None]:
+        raise BadInput(f"--set {given[0]} means nothing for {family.title}; leave it away")
+
+
 def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[str], where: str) -> ViFiCLIP:
     if not -5 < float(tensors["logit_scale"]) < 7:  # exp: 0.007 to 1100; CLIP stops at 100
         raise BadInput(f"{where}: logit_scale is {float(tensors['logit_scale']):g}, expected a logarithm near 4.6")
@@ -165,20 +200,21 @@ def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[s
     return model
 
 
-def _family(name: str) -> Family:
+def _family(name: str) -> Family | PoseFamily:
     if name not in FAMILIES:
         raise BadInput(f"--from {name!r} is not known; the choices are: auto, {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
-def recognise(tensors: dict[str, Tensor], where: str) -> Family:
+def recognise(tensors: dict[str, Tensor], where: str) -> Family | PoseFamily:
     """The family whose names fit all tensors; otherwise an error that names the nearest one and what does not fit."""
-    best: tuple[float, Family, list[str], list[str]] | None = None
     for family in FAMILIES.values():
-        foreign = [name for name in tensors if not _fits(name, family)]
-        missing = family.missing(tensors)
-        if not foreign and not missing:
+        if not family.missing(tensors) and all(family.fits(name) for name in tensors):
             return family
+    best: tuple[float, Family | PoseFamily, list[str], list[str]] | None = None
+    for family in FAMILIES.values():
+        foreign = [name for name in tensors if not family.fits(name)]
+        missing = family.missing(tensors)
         fit = 1 - len(foreign) / len(tensors) - len(missing) / len(family.needs)
         if best is None or fit > best[0]:
             best = fit, family, foreign, missing
@@ -192,19 +228,11 @@ def recognise(tensors: dict[str, Tensor], where: str) -> Family:
     )
 
 
-def _fits(name: str, family: Family) -> bool:
-    try:
-        family.rename(name)
-    except KeyError:
-        return False
-    return "VPT" not in name
-
-
 def _rename_all(tensors: dict[str, Tensor], family: Family, where: str) -> tuple[dict[str, Tensor], list[str]]:
     renamed: dict[str, Tensor] = {}
     dropped: dict[str, int] = {}
     for name, tensor in tensors.items():
-        if not _fits(name, family):
+        if not family.fits(name):
             hint = "; prompt-tuned checkpoints (VPT) are not supported" if "VPT" in name else ""
             raise BadInput(f"{where}: tensor {name} does not belong to {family.title}{hint}; try --from auto")
         target = family.rename(name)

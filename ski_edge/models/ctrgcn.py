@@ -51,17 +51,15 @@ class RefinedGraphConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, T, V] -> [N, C', T, V]."""
         subsets = len(self.adjacency)
-        graph = self.topology(x).unflatten(1, (subsets, -1))  # [N, S, C', u, v]
-        graph = graph.permute(0, 2, 1, 4, 3).flatten(2, 3)  # [N, C', S * v, u]
+        graph = self.topology(x).permute(0, 2, 1, 4, 3).flatten(2, 3)  # [N, C', S * v, u]
         value = self.value(x).unflatten(1, (subsets, -1)).permute(0, 2, 3, 1, 4).flatten(3)  # [N, C', T, S * v]
         return (self.norm(value @ graph) + self.shortcut(x)).relu()
 
     def topology(self, x: Tensor) -> Tensor:
-        """[N, C, T, V] -> refined graphs [N, S * C', destination, source]."""
+        """[N, C, T, V] -> refined graphs [N, S, C', destination, source]."""
         query, key = self.relation(x.mean(dim=2, keepdim=True)).squeeze(2).chunk(2, dim=1)
         refined = self.expand(torch.tanh(query.unsqueeze(3) - key.unsqueeze(2)))
-        shared = self.adjacency.repeat_interleave(refined.shape[1] // len(self.adjacency), dim=0)
-        return self.gain * refined + shared
+        return self.gain * refined.unflatten(1, (len(self.adjacency), -1)) + self.adjacency.unsqueeze(1)
 
 
 class CTRGCN(PoseNetwork):

@@ -1,18 +1,53 @@
-"""Scores -> one activity at a time: smoothing, hysteresis, and the honest answer *unknown*."""
+"""Scores -> one activity at a time: smoothing, hysteresis, and the honest answer *unknown*.
+
+A `Watch` is what the monitor's loop drives: it takes frames and reports on its subjects, each with an ActivityState.
+`scene.Scene` has one subject, the whole picture; `people.People` one per person.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ski_edge.bundle.labels import Label
 from ski_edge.errors import BadInput
-from ski_edge.runtime.stream import Update
+from ski_edge.monitor.sources import Frame
 
 UNKNOWN = "unknown"
+
+
+class Choices(Protocol):
+    """What is chosen from. version grows with every change."""
+
+    @property
+    def names(self) -> list[str]: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+class Evidence(Protocol):
+    """What a window says now: `runtime.Update` of a picture, `people.PoseUpdate` of a person."""
+
+    @property
+    def timestamp(self) -> float: ...  # seconds
+
+    @property
+    def labels(self) -> Choices: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...  # [K] of labels
+
+    @property
+    def span_s(self) -> float: ...  # seconds of the window that are filled
+
+    @property
+    def largest_gap_s(self) -> float: ...  # longest time in it without a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +88,15 @@ def check_choices(labels: Sequence[Label]) -> None:
 
 @dataclass(slots=True)
 class ActivityState:
-    """The current activity; `step` moves it on by one update."""
+    """The current activity of one subject; `step` moves it on by one update.
+
+    nothing: the class that a closed network has for everything it does not know; it is believed like any other, and
+    then the activity is unknown.
+    """
 
     rules: ActivityRules
     window_s: float
+    nothing: str | None = None
     label: str = UNKNOWN
     names: list[str] = field(default_factory=list)
     smoothed: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [K] of `names`
@@ -64,7 +104,7 @@ class ActivityState:
     _version: int = 0
     _time: float = -math.inf
 
-    def step(self, update: Update) -> str:
+    def step(self, update: Evidence) -> str:
         """Take in one update and return the activity."""
         self._smooth(update)
         reason = self._why_unreliable(update)
@@ -72,10 +112,22 @@ class ActivityState:
         if reason:
             self.label, self.why = UNKNOWN, reason
         elif self.smoothed[best] >= self.rules.enter and self._beats_current(best):
-            self.label, self.why = self.names[best], ""
+            self._believe(self.names[best])
         elif self._current() < self.rules.leave:
             self.label, self.why = UNKNOWN, f"no label reaches {self.rules.enter:g}"
         return self.label
+
+    def lose(self, why: str) -> str:
+        """Nothing can be said now: the activity is unknown, and what comes later is judged afresh."""
+        self.label, self.why = UNKNOWN, why
+        self.names, self.smoothed, self._version = [], np.zeros(0), 0
+        return self.label
+
+    def _believe(self, name: str) -> None:
+        if name == self.nothing:
+            self.label, self.why = UNKNOWN, "none of the known activities"
+        else:
+            self.label, self.why = name, ""
 
     def _current(self) -> float:
         """Smoothed score of the activity; 0 while it is unknown."""
@@ -89,14 +141,19 @@ class ActivityState:
     @property
     def score(self) -> float:
         """Smoothed score of the activity, or of the best label while it is unknown."""
-        return self._current() if self.label in self.names else float(self.smoothed.max(initial=0.0))
+        return self._current() if self.label in self.names else self.best
+
+    @property
+    def best(self) -> float:
+        """Smoothed score of the best label, whether it is believed or not."""
+        return float(self.smoothed.max(initial=0.0))
 
     def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The best labels with their smoothed scores."""
         order = np.argsort(-self.smoothed)[:count]
         return [(self.names[i], float(self.smoothed[i])) for i in order]
 
-    def _smooth(self, update: Update) -> None:
+    def _smooth(self, update: Evidence) -> None:
         elapsed, self._time = update.timestamp - self._time, update.timestamp
         if update.labels.version != self._version or elapsed > self.window_s:
             # Another question, or a hole as long as the window: old scores say nothing about now.
@@ -106,10 +163,67 @@ class ActivityState:
         keep = math.exp(-elapsed / self.rules.smooth_s) if self.rules.smooth_s else 0.0
         self.smoothed = keep * self.smoothed + (1 - keep) * update.scores
 
-    def _why_unreliable(self, update: Update) -> str:
+    def _why_unreliable(self, update: Evidence) -> str:
         # Half a window is the least that was ever scored in training terms; less is a guess.
         if update.span_s < self.window_s / 2 - 1e-6:
             return f"window filling ({update.span_s:.1f} of {self.window_s:.1f} s)"
         if update.largest_gap_s > self.window_s / 2:
             return f"window has a hole of {update.largest_gap_s:.1f} s"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one frame brought for one subject.
+
+    news: `begin` (first seen), `change` (another activity), `same` (scores moved), `end` (gone for good).
+    """
+
+    news: Literal["begin", "change", "same", "end"]
+    state: ActivityState
+    timestamp: float
+    track: int | None = None  # person; None: the whole picture
+
+
+class Watch(Protocol):
+    """The recognising half of the monitor: frames in, reports out."""
+
+    sample_s: float  # it wants one frame each, 0: all
+    every_s: float  # between updates
+    window_s: float
+    updates: int  # so far
+
+    @property
+    def names(self) -> list[str]: ...  # of the labels
+
+    @property
+    def labels_version(self) -> int: ...
+
+    def rehearse(self, frame: Frame) -> None:
+        """Run the networks once, so that a bundle that cannot run shows before anything is written."""
+        ...
+
+    def see(self, frame: Frame) -> Iterator[Report]:
+        """One frame, in order; those that are not due only show that the source lives.
+
+        A report's state is what it was when the report was given, so take them one by one.
+        """
+        ...
+
+    def draw(self, annotator: Any, frame: Frame) -> np.ndarray:
+        """The frame with what was recognised, as a BGR picture of the annotator's size."""
+        ...
+
+    def headline(self) -> str:
+        """The state of all subjects, for one line of text."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What a person should know before it starts."""
+        ...
+
+    def record(self, path: Path, source: Any) -> None:
+        """Write the skeletons that are seen in `source` to a new file; BadInput where none are."""
+        ...
+
+    def close(self) -> None: ...

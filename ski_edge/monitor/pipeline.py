@@ -1,4 +1,7 @@
-"""The monitor: frames -> streaming window -> activity -> events, video, timeline. One readable loop."""
+"""The monitor: frames -> windows -> activities -> events, video, timeline. One readable loop.
+
+What is recognised is a `Watch`: the whole picture with a video-text bundle, every person with a pose bundle.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,18 @@ from typing import Any
 import numpy as np
 
 from ski_edge.bundle.labels import read_label_file
+from ski_edge.bundle.manifest import MANIFEST
 from ski_edge.errors import BadInput, SkiEdgeError, require
-from ski_edge.files import write_json
-from ski_edge.monitor.activity import ActivityRules, ActivityState, check_choices
+from ski_edge.files import sha256_file, write_json
+from ski_edge.monitor.activity import ActivityRules, Report, Watch, check_choices
+from ski_edge.monitor.people import People
 from ski_edge.monitor.picture import Annotator, VideoFile, draw_timeline, part_file
+from ski_edge.monitor.pose import Estimator
+from ski_edge.monitor.scene import Scene, not_for_pictures
 from ski_edge.monitor.sources import Frame, FrameReader, Source, check_name
 from ski_edge.monitor.store import DATABASE_FILE, EVENTS_FILE, Event, EventStore, read_events
-from ski_edge.runtime import FrameStream, Sampler, Session, Update
+from ski_edge.monitor.trace import ReplaySource
+from ski_edge.runtime import PoseSession, Sampler, Session
 
 SUMMARY_FILE, VIDEO_FILE, TIMELINE_FILE = "summary.json", "annotated.mp4", "timeline.png"
 _RECENT = 512  # updates behind the latency percentiles of the status line
@@ -37,7 +45,7 @@ class MonitorOptions:
     """What a run does besides recognising."""
 
     out: Path
-    every_s: float | None = None  # seconds between updates; None: the bundle's window_s / window_frames
+    every_s: float | None = None  # seconds between updates; None: what suits the bundle's window
     rules: ActivityRules = field(default_factory=ActivityRules)
     labels_file: Path | None = None  # re-read while running when it changes
     camera: str = "camera"  # name in events
@@ -45,6 +53,7 @@ class MonitorOptions:
     save_video: bool = False
     window: bool = False  # show the picture on the screen
     duration_s: float | None = None  # stop after this many seconds of source time
+    record: Path | None = None  # new file for the skeletons that were seen (pose bundles)
 
 
 @dataclass(slots=True)
@@ -73,21 +82,25 @@ class Summary:
 class Monitor:
     """One source, one bundle, one run."""
 
-    def __init__(self, session: Session, source: Source, options: MonitorOptions) -> None:
-        check_choices(session.labels.current.labels)
+    def __init__(
+        self,
+        session: Session | PoseSession,
+        source: Source | ReplaySource,
+        options: MonitorOptions,
+        estimator: Estimator | None = None,
+    ) -> None:
+        """estimator: for pose bundles; a replay brings its bodies along and needs none."""
         self.session, self.source, self.options = session, source, options
-        self.stream = FrameStream(session, options.every_s)
-        self.state = ActivityState(options.rules, self.stream.window_s)
+        self.watch = open_watch(session, source, options, estimator)
         self.summary = Summary(source.name, expected_frames=source.expected_frames, out=str(options.out))
         self.update_s: deque[float] = deque(maxlen=_RECENT)
         self._lag_s: deque[float] = deque(maxlen=_RECENT)
-        self._trace: list[tuple[float, float]] = []
+        self._trace: list[tuple[float, int | None, float]] = []
         self._trace_stride = 1
         self._stop_reason = ""
         self._reader: FrameReader | None = None
         self._labels_mtime = _mtime(options.labels_file)
-        # Times in events: Unix time for live sources, seconds of the file otherwise.
-        self._epoch = source.started_at if source.live else 0.0
+        self._epoch = source.epoch
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end, also while no frame arrives; safe from a signal handler."""
@@ -102,6 +115,10 @@ class Monitor:
         with contextlib.ExitStack() as stack:
             store = self._open_store()
             stack.callback(self._finish, began, store)
+            stack.callback(self.watch.close)
+            if self.options.record is not None:
+                self.watch.record(self.options.record, self.source)
+            self._compare_bundles()
             annotator, video = self._open_video(stack)
             self._reader = self._open_reader(every_picture=annotator is not None)
             stack.callback(self._reader.close)
@@ -110,7 +127,7 @@ class Monitor:
                 for frame in self._reader:
                     self._frame(frame, store)
                     if annotator is not None:
-                        self._show(annotator.draw(frame.image, self.state, frame.timestamp), video, frame.timestamp)
+                        self._show(self.watch.draw(annotator, frame), video, frame.timestamp)
                     on_status(self)
                 if not self._stop_reason:
                     self.summary.seconds = self.source.seconds
@@ -124,11 +141,18 @@ class Monitor:
         return EventStore(
             self.options.out,
             started_at=time.time(),
-            clock="unix" if self.source.live else "media",
+            clock="unix" if self._epoch else "media",
             source=self.source.name,
             model=f"{manifest.model} {manifest.arch}",
             weights=manifest.provenance.weights,
         )
+
+    def _compare_bundles(self) -> None:
+        if not isinstance(self.source, ReplaySource):
+            return
+        recorded = self.source.header
+        if recorded.model_sha256 != sha256_file(self.session.folder / MANIFEST):
+            self.note(f"recorded with another bundle ({recorded.model}), so its decisions may have been others")
 
     def _open_video(self, stack: contextlib.ExitStack) -> tuple[Annotator | None, VideoFile | None]:
         if not (self.options.save_video or self.options.window):
@@ -146,7 +170,7 @@ class Monitor:
             self.source,
             "drop-oldest" if live or self.options.realtime else "block",
             paced=self.options.realtime and not live,
-            sampler=Sampler(self.stream.every_s),
+            sampler=Sampler(self.watch.sample_s),
             only_due=not every_picture,
             # What waits is what the answer is late by: a quarter of a second of all frames, or two due ones.
             depth=8 if every_picture else 2,
@@ -154,49 +178,51 @@ class Monitor:
 
     def _frame(self, frame: Frame, store: EventStore) -> None:
         summary = self.summary
-        if store.count == 0:
-            store.start(self._event(frame.timestamp))
         summary.seconds = frame.timestamp
         if self.options.duration_s is not None and frame.timestamp >= self.options.duration_s:
             self.stop("--duration reached")
+        started, updates = time.perf_counter(), self.watch.updates
+        for report in self.watch.see(frame):
+            self._record(report, store)
+        summary.updates = self.watch.updates
         if not frame.due:
             return
-        started = time.perf_counter()
-        update = self.stream.add(frame.image, frame.timestamp)
         self.update_s.append(time.perf_counter() - started)
-        self._react(update, store)
         self._lag_s.append(time.monotonic() - frame.arrived)
-        self._watch_labels()
+        if self.watch.updates > updates:
+            self._watch_labels()
 
-    def _react(self, update: Update, store: EventStore) -> None:
-        """Move the state on; a change of state closes one event and opens the next."""
-        before = self.state.label
-        self.state.step(update)
-        self.summary.updates += 1
-        if self.state.label != before:
-            store.start(self._event(update.timestamp))
+    def _record(self, report: Report, store: EventStore) -> None:
+        """A change of state closes one event and opens the next."""
+        state = report.state
+        if report.news == "end":
+            store.end(self._epoch + report.timestamp, report.track)
+        elif report.news == "same":
+            store.progress(state.score, self._explain(report), report.track)
         else:
-            store.progress(self.state.score, self._explain())
-        if self.summary.updates % self._trace_stride == 0:
-            self._trace.append((self._epoch + update.timestamp, self.state.top(1)[0][1]))
+            store.start(self._event(report))
+        if report.news in ("same", "change") and self.watch.updates % self._trace_stride == 0:
+            self._trace.append((self._epoch + report.timestamp, report.track, state.best))
         if len(self._trace) > _TRACE:
             self._trace, self._trace_stride = self._trace[::2], self._trace_stride * 2
 
-    def _event(self, timestamp: float) -> Event:
-        score = self.state.score
+    def _event(self, report: Report) -> Event:
+        score = report.state.score
         return Event(
             camera=self.options.camera,
-            label=self.state.label,
+            label=report.state.label,
             score=score,
             top_score=score,
-            start_time=self._epoch + timestamp,
+            start_time=self._epoch + report.timestamp,
             model=self.session.manifest.model,
-            labels_version=self.session.labels.current.version,
-            explain=self._explain(),
+            labels_version=self.watch.labels_version,
+            explain=self._explain(report),
+            track=report.track,
         )
 
-    def _explain(self) -> dict[str, object]:
-        return {"top": self.state.top(), "why": self.state.why}
+    @staticmethod
+    def _explain(report: Report) -> dict[str, object]:
+        return {"top": report.state.top(), "why": report.state.why}
 
     def _watch_labels(self) -> None:
         """Take over an edited label file; a bad one is reported and the labels stay."""
@@ -230,7 +256,7 @@ class Monitor:
     def _finish(self, began: float, store: EventStore) -> None:
         """Close the books: the last event's end, the summary, the timeline. Runs however the loop ended."""
         try:
-            store.end(self._epoch + self.summary.seconds)
+            store.end_all(self._epoch + self.summary.seconds)
         finally:
             store.close()
         summary, stats = self.summary, self.source.stats
@@ -260,6 +286,30 @@ class Monitor:
             draw_timeline(self.options.out / TIMELINE_FILE, events, self._trace, title, enter)
         except Exception as error:  # a picture must never cost the summary
             self.note(f"no {TIMELINE_FILE}: {error}")
+
+
+def open_watch(
+    session: Session | PoseSession,
+    source: Source | ReplaySource,
+    options: MonitorOptions,
+    estimator: Estimator | None,
+) -> Watch:
+    """What this bundle recognises in this source; BadInput where they do not go together."""
+    if session.manifest.task == "skeleton":
+        if options.labels_file is not None:
+            raise BadInput("--labels: the classes of a pose bundle are fixed; leave it away")
+        if isinstance(source, ReplaySource):
+            if options.record is not None:
+                raise BadInput("--record of a replay would only copy it; copy the file")
+            layout = source.layout
+        elif estimator is None:
+            raise BadInput("a pose bundle needs --pose (mediapipe, mediapipe:FILE or onnx:FILE) or a replay: source")
+        else:
+            layout = estimator.layout
+        return People(session, layout, options.rules, estimator=estimator, every_s=options.every_s)
+    if estimator is not None or options.record is not None or isinstance(source, ReplaySource):
+        raise not_for_pictures(session.manifest.model)
+    return Scene(session, options.rules, options.every_s)
 
 
 def percentiles_ms(seconds: deque[float]) -> tuple[float, float]:

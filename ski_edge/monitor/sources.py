@@ -74,6 +74,11 @@ class Source:
         return self.kind != "file"
 
     @property
+    def epoch(self) -> float:
+        """What times in events count from: Unix time of timestamp 0 of a live source, 0 for files."""
+        return self.started_at if self.live else 0.0
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the first frame, rotation applied."""
         return self._first.image.shape[:2]

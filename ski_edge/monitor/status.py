@@ -45,8 +45,7 @@ class StatusLine:
 def status_text(monitor: Monitor, fps: float) -> str:
     """`  12.4 s | 31.0 fps | update p50 8.1 p95 9.0 ms | dropped 0 | cooking 0.81`."""
     p50, p95 = percentiles_ms(monitor.update_s)
-    state = monitor.state
     return (
         f"{monitor.summary.seconds:7.1f} s | {fps:5.1f} fps | update p50 {p50:.1f} p95 {p95:.1f} ms | "
-        f"dropped {monitor.source.stats.dropped} | {state.label} {state.score:.2f}"
+        f"dropped {monitor.source.stats.dropped} | {monitor.watch.headline()}"
     )

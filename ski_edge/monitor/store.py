@@ -1,7 +1,7 @@
 """Events on disk: `events.jsonl` for programs that follow along, `monitor.sqlite` for questions afterwards.
 
-Every change of state is one event, also to and from *unknown*; an event's row is written when it starts and
-completed when it ends, so a crash loses nothing but the end of the last one.
+Every change of state of a person (or of the whole picture) is one event, also to and from *unknown*; an event's row is
+written when it starts and completed when it ends, so a crash loses nothing but the ends of those that last.
 """
 
 from __future__ import annotations
@@ -77,37 +77,40 @@ class EventStore:
         self._database.executescript(_SCHEMA)
         self._database.execute(f"PRAGMA user_version = {USER_VERSION}")
         self._database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?)", (started_at, clock, source, model, weights))
-        self.current: Event | None = None
+        self._lasting: dict[int | None, Event] = {}  # by person; None: the whole picture
         self.count = 0
 
     def start(self, event: Event) -> None:
-        """End the current event where this one starts, and write this one as new."""
-        if self.current is not None:
-            self.end(event.start_time)
-        self.current = event
+        """End the person's current event where this one starts, and write this one as new."""
+        self.end(event.start_time, event.track)
+        self._lasting[event.track] = event
         self.count += 1
         row = _row(event)
         marks = ", ".join("?" * len(row))
         self._database.execute(f"INSERT INTO event ({', '.join(row)}) VALUES ({marks})", list(row.values()))
         self._write("new", {}, event)
 
-    def progress(self, score: float, explain: dict[str, object]) -> None:
-        """Note the current event's latest score and reasons (kept in memory until it ends)."""
-        if self.current is not None:
-            top = max(score, self.current.top_score)
-            self.current = replace(self.current, score=score, top_score=top, explain=explain)
+    def progress(self, score: float, explain: dict[str, object], track: int | None = None) -> None:
+        """Note the latest score and reasons of a person's current event (kept in memory until it ends)."""
+        if (event := self._lasting.get(track)) is not None:
+            self._lasting[track] = replace(event, score=score, top_score=max(score, event.top_score), explain=explain)
 
-    def end(self, end_time: float) -> None:
-        """Complete the current event, if there is one."""
-        if self.current is None:
+    def end(self, end_time: float, track: int | None = None) -> None:
+        """Complete the person's current event, if there is one."""
+        before = self._lasting.pop(track, None)
+        if before is None:
             return
-        before, after = self.current, replace(self.current, end_time=end_time)
+        after = replace(before, end_time=end_time)
         self._database.execute(
             "UPDATE event SET score = ?, top_score = ?, end_time = ?, explain = ? WHERE id = ?",
             (after.score, after.top_score, end_time, _row(after)["explain"], after.id),
         )
         self._write("end", asdict(before), after)
-        self.current = None
+
+    def end_all(self, end_time: float) -> None:
+        """Complete whatever still lasts."""
+        for track in list(self._lasting):
+            self.end(end_time, track)
 
     def close(self) -> None:
         self._lines.close()

@@ -1,6 +1,18 @@
 """Running a bundle on the device: sessions, streaming windows, verification, measurements. No torch."""
 
-from ski_edge.runtime.session import Prediction, Session, open_bundle
+from ski_edge.runtime.open import find_bundle, open_bundle, shipped
+from ski_edge.runtime.pose_session import PoseSession
+from ski_edge.runtime.session import Prediction, Session
 from ski_edge.runtime.stream import FrameStream, Sampler, Update
 
-__all__ = ["FrameStream", "Prediction", "Sampler", "Session", "Update", "open_bundle"]
+__all__ = [
+    "FrameStream",
+    "PoseSession",
+    "Prediction",
+    "Sampler",
+    "Session",
+    "Update",
+    "find_bundle",
+    "open_bundle",
+    "shipped",
+]

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from ski_edge.errors import require
+from ski_edge.runtime.open import open_bundle
 from ski_edge.runtime.preprocess import preprocess_clip, preprocess_frame
-from ski_edge.runtime.session import Session, open_bundle
+from ski_edge.runtime.session import Session
 from ski_edge.runtime.stream import FrameStream
 from ski_edge.runtime.verify import verify
 from ski_edge.testing.clips import moving_shapes

@@ -1,4 +1,4 @@
-"""A bundle, open and ready: frames and text in, embeddings, scores and labels out. No torch."""
+"""A video-text bundle, open and ready: frames and text in, embeddings, scores and labels out. No torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ski_edge.bundle.labels import LabelBank, LabelSet, l2_normalise, read_labels
-from ski_edge.bundle.manifest import Manifest, check_files, read_manifest
+from ski_edge.bundle.manifest import VideoManifest
 from ski_edge.bundle.tokenizer import ClipTokenizer
-from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.errors import BadInput
 from ski_edge.files import member
-from ski_edge.runtime.ort import Device, OrtGraph, parse_device
+from ski_edge.runtime.ort import Device, OrtGraph
 from ski_edge.runtime.preprocess import preprocess_clip, sample_indices
 
-BACKENDS = ("onnxruntime",)
 _ENCODE_BATCH = 8  # frames per graph run; more buys no speed on a CPU and costs memory
 
 
@@ -32,24 +31,12 @@ class Prediction:
         return self.labels[0]
 
 
-def open_bundle(folder: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0) -> Session:
-    """Open an exported bundle. Every file's hash is checked before anything is loaded.
-
-    backend: `auto` or `onnxruntime`; device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
-    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there.
-    """
-    if backend not in ("auto", *BACKENDS):
-        raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
-    return Session(folder, manifest, parse_device(device), threads)
-
-
 class Session:
-    """Opened by `open_bundle`."""
+    """A video-text bundle; opened by `open_bundle`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int) -> None:
+    task = "video-text"
+
+    def __init__(self, folder: Path, manifest: VideoManifest, device: Device, threads: int) -> None:
         self.folder = folder
         self.manifest = manifest
         self.device = device

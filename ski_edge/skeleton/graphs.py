@@ -5,6 +5,7 @@ A link (i, j) sets A[j, i] = 1: columns are sources, rows destinations. `normali
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable
 
@@ -76,13 +77,11 @@ def hd_graph(layout: Layout, centre: int) -> np.ndarray:
     """[L, 3, V, V]: per pair of neighbouring groups self links, links outward (complete bipartite), links inward."""
     groups, count = hd_groups(layout, centre), layout.num_joints
     layers = []
-    for inner, outer in zip(groups[:-1], groups[1:], strict=True):
+    for inner, outer in itertools.pairwise(groups):
         forward = [(a, b) for a in inner for b in outer]
         backward = [(b, a) for a, b in forward]
         self_links = _links(((joint, joint) for joint in (*inner, *outer)), count)
-        layers.append(
-            np.stack([self_links, _normalised(_links(forward, count)), _normalised(_links(backward, count))])
-        )
+        layers.append(np.stack([self_links, _normalised(_links(forward, count)), _normalised(_links(backward, count))]))
     return np.stack(layers)
 
 

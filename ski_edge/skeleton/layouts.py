@@ -105,8 +105,8 @@ _KINECT_JOINTS = (
 NTU25 = Layout(
     name="ntu25",
     joints=_sided(
-        "spine base, spine mid, neck, head, L shoulder, L elbow, L wrist, L hand, R shoulder, R elbow, R wrist, R hand, "
-        "L hip, L knee, L ankle, L foot, R hip, R knee, R ankle, R foot, spine shoulder, L hand tip, L thumb, "
+        "spine base, spine mid, neck, head, L shoulder, L elbow, L wrist, L hand, R shoulder, R elbow, R wrist, "
+        "R hand, L hip, L knee, L ankle, L foot, R hip, R knee, R ankle, R foot, spine shoulder, L hand tip, L thumb, "
         "R hand tip, R thumb"
     ),
     bones=_one_based(*_NTU_BONES, (22, 23), (23, 8), (24, 25), (25, 12)),
@@ -129,7 +129,9 @@ UTD20 = Layout(
     name="utd20",
     joints=_sided("head, shoulder centre, spine, hip centre, " + _KINECT_JOINTS.split("head, ")[1]),
     bones=_one_based((4, 3), (3, 2), (1, 2), (5, 2), (9, 2))
-    + tuple((3 if child == 0 else child, 3 if parent == 0 else parent) for child, parent in _one_based(*_TRUNK_AND_LIMBS)),
+    + tuple(
+        (3 if child == 0 else child, 3 if parent == 0 else parent) for child, parent in _one_based(*_TRUNK_AND_LIMBS)
+    ),
     centre=(2,),
     pairs=_one_based(*_LIMB_PAIRS),
     hyperedges=(0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2),
@@ -138,7 +140,8 @@ _FACE = "nose, L eye, R eye, L ear, R ear, "
 COCO17 = Layout(
     name="coco17",
     joints=_sided(
-        _FACE + "L shoulder, R shoulder, L elbow, R elbow, L wrist, R wrist, L hip, R hip, L knee, R knee, L ankle, R ankle"
+        _FACE
+        + "L shoulder, R shoulder, L elbow, R elbow, L wrist, R wrist, L hip, R hip, L knee, R knee, L ankle, R ankle"
     ),
     bones=(
         *((1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8)),
@@ -165,8 +168,8 @@ MEDIAPIPE33 = Layout(
 H36M17 = Layout(
     name="h36m17",
     joints=_sided(
-        "pelvis, R hip, R knee, R ankle, L hip, L knee, L ankle, spine, thorax, neck, head, L shoulder, L elbow, L wrist, "
-        "R shoulder, R elbow, R wrist"
+        "pelvis, R hip, R knee, R ankle, L hip, L knee, L ankle, spine, thorax, neck, head, L shoulder, L elbow, "
+        "L wrist, R shoulder, R elbow, R wrist"
     ),
     bones=(
         *((0, 7), (1, 0), (2, 1), (3, 2), (4, 0), (5, 4), (6, 5), (7, 8), (9, 8), (10, 9)),
@@ -193,11 +196,11 @@ def get_layout(layout: str | Path | Layout) -> Layout:
 def read_layout(path: Path) -> Layout:
     """A user's own layout. Joints are named, everything else refers to the names:
 
-        name: hand5
-        joints: [wrist, thumb, index, middle, ring]
-        bones: [[thumb, wrist], [index, wrist], [middle, wrist], [ring, wrist]]   # child, parent
-        centre: [wrist]
-        pairs: []                                                                 # optional: left, right
+    name: hand5
+    joints: [wrist, thumb, index, middle, ring]
+    bones: [[thumb, wrist], [index, wrist], [middle, wrist], [ring, wrist]]   # child, parent
+    centre: [wrist]
+    pairs: []                                                                 # optional: left, right
     """
     try:
         raw = yaml.safe_load(read_text(path, "layout"))

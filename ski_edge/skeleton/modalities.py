@@ -50,4 +50,6 @@ def to_modality(clip: Any, layout: Layout, modality: str, root_trajectory: bool 
 
 def _with_root(stream: Any, clip: Any, layout: Layout) -> Any:
     root = layout.root
-    return namespace(clip).concatenate([stream[..., :root, :], clip[..., root : root + 1, :], stream[..., root + 1 :, :]], -2)
+    return namespace(clip).concatenate(
+        [stream[..., :root, :], clip[..., root : root + 1, :], stream[..., root + 1 :, :]], -2
+    )

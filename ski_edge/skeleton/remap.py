@@ -34,7 +34,7 @@ def _mean(*joints: str) -> _Rule:
 
 
 def _hand(side: str) -> dict[str, _Rule]:
-    """Kinect v1 has no finger joints: the tip lies beyond the hand on the line from the wrist, the thumb in the hand."""
+    """Kinect v1 has no finger joints: the tip lies beyond the hand, seen from the wrist, the thumb in it."""
     wrist, hand = {f"{side}_wrist": 1.0}, {f"{side}_hand": 1.0}
     return {f"{side}_hand_tip": _between(hand, wrist, -0.65), f"{side}_thumb": hand}
 
@@ -184,9 +184,9 @@ def remap(joints: np.ndarray, source: Layout, target: Layout) -> np.ndarray:
 def from_mediapipe_world(landmarks: np.ndarray, mirrored: bool = False) -> np.ndarray:
     """MediaPipe world landmarks [..., 33, 3] -> our axes (x right, y up, z away; metres), as NTU has them.
 
-    Kinect's streams are mirrored: a person who faces the camera has the left shoulder at smaller x. A camera frame as it
-    is therefore turns by pi about z. mirrored: the picture was flipped before the estimator saw it (selfie view, NTU's
-    own RGB), so the estimator's left is the person's right: names change sides, x stays.
+    Kinect's streams are mirrored: a person who faces the camera has the left shoulder at smaller x. A camera frame as
+    it is therefore turns by pi about z. mirrored: the picture was flipped before the estimator saw it (selfie view,
+    NTU's own RGB), so the estimator's left is the person's right: names change sides, x stays.
     """
     if not mirrored:
         return landmarks * np.array([-1, -1, 1], landmarks.dtype)

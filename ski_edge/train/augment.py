@@ -37,7 +37,7 @@ def apply_rotation(clips: Tensor, matrices: Tensor) -> Tensor:
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """Angles [N, 3] in radians -> [N, 3, 3], with the signs of CTR-GCN's code: Rx rows (1,0,0), (0,c,s), (0,-s,c); ..."""
+    """Angles [N, 3] in radians -> [N, 3, 3], signs as in CTR-GCN's code: Rx has rows (1,0,0), (0,c,s), (0,-s,c)."""
     c, s = torch.cos(angles), torch.sin(angles)
     zero, one = torch.zeros_like(c[:, 0]), torch.ones_like(c[:, 0])
 

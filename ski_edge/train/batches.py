@@ -8,20 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ski_edge.data.store import SkeletonData
 from ski_edge.errors import BadInput
-from ski_edge.skeleton import SkeletonInput, arrange, box, prepare, remap, to_modality
+from ski_edge.skeleton import SkeletonInput, arrange, box, prepare, to_modality
 from ski_edge.skeleton.resample import neighbours, take
 from ski_edge.train.augment import augment, rotate
 from ski_edge.train.recipe import Recipe
-
-
-def load_clips(data: SkeletonData, which: np.ndarray, spec: SkeletonInput) -> list[np.ndarray]:
-    """The clips `which`, float32 [T, M, V, 3] in metres, remapped to the spec's layout where it differs."""
-    clips = [data[int(i)] for i in which]
-    if data.index.layout != spec.layout:
-        clips = [remap(clip, data.index.layout, spec.layout) for clip in clips]
-    return clips
 
 
 def to_network(clips: list[np.ndarray], spec: SkeletonInput) -> Tensor:
@@ -61,7 +52,9 @@ class ClipBatches:
     def _batch(self, chosen: np.ndarray, positions: list[np.ndarray], generator: torch.Generator) -> Tensor:
         spec, lengths = self.spec, self.lengths[chosen]
         found = [neighbours(at, int(length)) for at, length in zip(positions, lengths, strict=True)]
-        before, after, weight, real = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True))
+        before, after, weight, real = (
+            torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True)
+        )
         starts = torch.from_numpy(self.starts[chosen]).to(self.device)[:, None]
         if spec.scale == "box":  # the box is that of the whole turned clip
             whole = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)  # padded with its own last frame

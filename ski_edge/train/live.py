@@ -1,8 +1,8 @@
-"""Windows for networks that watch a stream: an action comes from somewhere and goes somewhere, and most of life is *other*.
+"""Windows for networks that watch a stream: an action comes from somewhere and goes somewhere; most of life is *other*.
 
-Clips of a data set begin and end at rest and hold one action each. A network trained on them alone has never seen a window
-that starts halfway through an action, or one in which nothing happens, and calls everything something. Here windows are cut
-from small artificial streams of one person's clips:
+Clips of a data set begin and end at rest and hold one action each. A network trained on them alone has never seen a
+window that starts halfway through an action, or one in which nothing happens, and calls everything something. Here
+windows are cut from small artificial streams of one person's clips:
 
     action   the clip's moving part lies in the window, or fills it; before and after it other clips' rest, blended
     other    pauses; the way from the end of one action to the start of the next; movement between poses drawn at random
@@ -79,7 +79,9 @@ class WindowMaker:
         second_part = self.clips[after][: self._edge(after, rng, at_end=False)]
         length = self._length(rng)
         missing = max(2, round(length - len(first_part) - len(second_part)))
-        stream = np.concatenate([first_part, self._pause_between(first_part[-1], second_part[0], missing, rng), second_part])
+        stream = np.concatenate(
+            [first_part, self._pause_between(first_part[-1], second_part[0], missing, rng), second_part]
+        )
         return self._cut(stream, rng.uniform(min(length, len(stream)), len(stream)), length)
 
     def _edge(self, clip: int, rng: np.random.Generator, at_end: bool) -> int:
@@ -195,11 +197,15 @@ class LiveBatches:
         assert recipe.live is not None
         rng = np.random.default_rng([recipe.seed, epoch])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)) + rank)
+        spec = recipe.skeleton
         for _ in range(len(self)):
-            drawn = [None if rng.random() < recipe.live.other_share else int(rng.choice(self.present)) for _ in range(recipe.batch_size)]
-            windows = np.stack([self.maker.draw(label, rng) for label in drawn])[rank::world]
-            labels = np.array([self.other if label is None else label for label in drawn])[rank::world]
-            clips = torch.from_numpy(windows).to(self.device)
-            clips = rotate(augment(clips, recipe, recipe.skeleton.layout, generator), recipe.rotate, generator)
-            stream = to_modality(clips, recipe.skeleton.layout, recipe.skeleton.modality, recipe.skeleton.root_trajectory)
-            yield stream.permute(0, 4, 1, 3, 2), torch.from_numpy(labels).to(self.device)
+            labels = np.where(
+                rng.random(recipe.batch_size) < recipe.live.other_share,
+                self.other,
+                rng.choice(self.present, recipe.batch_size),
+            )
+            windows = np.stack([self.maker.draw(None if label == self.other else int(label), rng) for label in labels])
+            clips = torch.from_numpy(windows[rank::world]).to(self.device)
+            clips = rotate(augment(clips, recipe, spec.layout, generator), recipe.rotate, generator)
+            stream = to_modality(clips, spec.layout, spec.modality, spec.root_trajectory)
+            yield stream.permute(0, 4, 1, 3, 2), torch.from_numpy(labels[rank::world]).to(self.device)

@@ -1,7 +1,7 @@
 """Supervised training of a skeleton classifier on Lightning Fabric: one process on a CPU or GPU, several by torchrun.
 
-Every random choice of an epoch follows from (seed, epoch), so a run that was stopped and resumed between two epochs gives
-the same numbers as one that was not, on the same machine with the same number of threads.
+Every random choice of an epoch follows from (seed, epoch), so a run that was stopped and resumed between two epochs
+gives the same numbers as one that was not, on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ski_edge.data.clips import load_clips
 from ski_edge.data.splits import split, validation_part
-from ski_edge.data.store import SkeletonData, open_data
+from ski_edge.data.store import open_data
 from ski_edge.errors import BadInput, require
 from ski_edge.evaluate.classify import classify, run
 from ski_edge.evaluate.metrics import measure
 from ski_edge.files import write_json
 from ski_edge.models import create_model, save_model
-from ski_edge.train.batches import ClipBatches, load_clips, to_network
+from ski_edge.train.batches import ClipBatches, to_network
 from ski_edge.train.live import LiveBatches
 from ski_edge.train.recipe import Recipe
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
@@ -57,7 +58,7 @@ def train(
 ) -> dict[str, Any]:
     """Train, keep the best epoch as `out/checkpoint`, measure it on the test part; returns what result.json holds.
 
-    stop_after_s: stop after the epoch that passes this many seconds, to be resumed; the result then says finished: false.
+    stop_after_s: stop after the epoch that passes this many seconds, to be resumed; the result says finished: false.
     """
     lightning = require("lightning", "train", "training")
     began = time.monotonic()

@@ -32,7 +32,7 @@ class Recipe(Contract):
 
     model: str
     arch: str = "base"
-    options: dict[str, Any] = {}  # further fields of the model's config
+    options: dict[str, Any] = Field(default_factory=dict)  # further fields of the model's config
     data: Path  # folder that `ski-edge data prepare` wrote
     split: str  # see ski_edge.data.splits
     skeleton: SkeletonInput
@@ -82,7 +82,7 @@ class Recipe(Contract):
 
 
 def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by name (those in ski_edge/train/recipes) or path, with `key=value` changes (`skeleton.modality=bone`)."""
+    """A recipe by name (those in ski_edge/train/recipes) or path, with changes such as `skeleton.modality=bone`."""
     path = RECIPES / f"{name}.yaml" if "/" not in name and not name.endswith((".yaml", ".yml")) else Path(name)
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))

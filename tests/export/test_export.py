@@ -13,7 +13,7 @@ import torch
 import ski_edge
 from ski_edge.bundle import Label, read_manifest
 from ski_edge.errors import BadInput, ParityFailed
-from ski_edge.export import bundle as export_bundle
+from ski_edge.export import video as export_video
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
 from ski_edge.export.onnx_file import realised_precision
 from ski_edge.models.vificlip import tokenize
@@ -139,7 +139,7 @@ def test_parity_failure_ships_nothing(tiny_model, tmp_path, monkeypatch):
         def forward(self, frames):
             return super().forward(frames) * 1.001
 
-    monkeypatch.setattr(export_bundle, "FrameEncoder", Wrong)
+    monkeypatch.setattr(export_video, "FrameEncoder", Wrong)
     with pytest.raises(ParityFailed, match=r"frame embeddings off by 1\.0\de-03") as error:
         ski_edge.export_model(tiny_model, tmp_path / "b", classes=[Label("a")])
     assert error.value.exit_code == 3

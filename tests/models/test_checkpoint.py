@@ -77,7 +77,7 @@ def cut(copy):
         (edit_weights(lambda s: s.update(extra=torch.zeros(1))), "unknown ['extra'] (1)"),
         (
             edit_weights(lambda s: s.update({"visual.proj": torch.zeros(3, 3)})),
-            "visual.proj is [3, 3], tiny needs [128, 64]",
+            "visual.proj is [3, 3], ski-vificlip tiny needs [128, 64]",
         ),
         (edit_weights(lambda s: s["visual.proj"].fill_(float("nan"))), "visual.proj holds NaN or infinity"),
         (edit_config(model="other"), "model 'other' is not known"),

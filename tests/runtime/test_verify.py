@@ -18,9 +18,9 @@ def test_exported_bundle_passes(session):
     parity = verify(session)
     assert parity.passed
     assert parity.reference == "reference.npz"
-    assert parity.frames.relative_error < 1e-5
-    assert parity.labels.min_cosine > 0.999999
-    assert parity.decided_frames > 0
+    assert parity.parts["frames"].relative_error < 1e-5
+    assert parity.parts["labels"].min_cosine > 0.999999
+    assert parity.decided > 0
     json.dumps(parity.as_dict())
 
 

@@ -1,0 +1,101 @@
+"""`ski-edge evaluate`: a checkpoint or a bundle against labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ski_edge.cli.output import JSON, emit, log, steps
+from ski_edge.errors import BadInput
+
+
+def register(app: typer.Typer) -> None:
+    app.command("evaluate", help="Accuracy, per-class recall and confusion of a skeleton classifier on prepared data.")(
+        evaluate
+    )
+
+
+def evaluate(
+    model: Path = typer.Argument(..., help="Checkpoint folder, bundle folder or shipped name."),
+    data: Path = typer.Option(..., help="Folder that ski-edge data prepare wrote."),
+    split: str = typer.Option(..., help="Its test part is used: xsub60, cross-view, odd-even, ... or 'all'."),
+    out: Path = typer.Option(None, help="Folder for the report and scores.npz. Default: runs/evaluate/NAME."),
+    as_json: bool = JSON,
+) -> None:
+    out = out or Path("runs/evaluate") / model.resolve().name
+    with steps(quiet=as_json) as step:
+        step("reading data")
+        from ski_edge.evaluate import measure
+        from ski_edge.evaluate.report import write_report
+        from ski_edge.evaluate.scores import Scores, write_scores
+
+        classes, spec, classify, about = _open(model)
+        clips, labels, names = _test_part(data, split, spec, classes)
+        step(f"classifying {len(clips)} clips")
+        logits = classify(clips)
+        metrics = measure(logits, labels)
+        content = write_report(out, metrics, classes, {**about, "data": data.name, "split": split})
+        write_scores(out / "scores.npz", Scores(logits, labels, names, classes))
+    for note in content.pop("notes", []):
+        log(f"note: {note}")
+    emit({"report": str(out), **content}, as_json, lambda: text(out, metrics))
+
+
+def text(out: Path, metrics: Any) -> str:
+    """Lines for people, shared with `ensemble`."""
+    return (
+        f"top-1 {metrics.top1:.2f} %, top-5 {metrics.top5:.2f} %, mean class recall {metrics.mean_recall:.2f} %, "
+        f"{metrics.clips} clips\n{out}: metrics.json, per_class.csv, confusion.csv, confusion.png, scores.npz"
+    )
+
+
+def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
+    """(classes, SkeletonInput, clips -> logits, what to write down) of a checkpoint or a bundle."""
+    if (model / "config.json").is_file():
+        from ski_edge.errors import require
+
+        require("torch", "train", "evaluating a checkpoint")
+        import torch
+
+        from ski_edge.evaluate.classify import classify
+        from ski_edge.models import load_model
+        from ski_edge.models.pose import PoseNetwork
+
+        network = load_model(model)
+        if not isinstance(network, PoseNetwork):
+            raise BadInput(f"{model} is a {network.config.model}; evaluate measures skeleton classifiers")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network.to(device)
+        config = network.config
+        about = {"model": config.model, "arch": config.arch, "weights": config.weights, "device": str(device)}
+        return config.class_names, config.skeleton, lambda clips: classify(network, clips, device), about
+    from ski_edge.evaluate.windows import over_windows
+    from ski_edge.runtime import PoseSession, open_bundle
+
+    session = open_bundle(model)
+    if not isinstance(session, PoseSession):
+        raise BadInput(f"{model} is a {session.task} bundle; evaluate measures skeleton classifiers")
+    manifest = session.manifest
+    about = {"model": manifest.model, "arch": manifest.arch, "weights": manifest.provenance.weights}
+    about |= {"backend": session.backend, "device": str(session.device), "precision": manifest.precision.asked}
+    spec = manifest.skeleton
+    return session.classes, spec, lambda clips: over_windows(session.classify, clips, spec), about
+
+
+def _test_part(data: Path, split_name: str, spec: Any, classes: tuple[str, ...]) -> tuple[Any, Any, Any]:
+    """(clips in the network's layout, labels as the network counts them, names) of the test part."""
+    import numpy as np
+
+    from ski_edge.data.clips import load_clips
+    from ski_edge.data.splits import split
+    from ski_edge.data.store import open_data
+
+    opened = open_data(data)
+    chosen = np.flatnonzero(opened.labels >= 0) if split_name == "all" else split(opened, split_name)[1]
+    unknown = sorted({opened.index.classes[k] for k in opened.labels[chosen]} - set(classes))
+    if unknown:
+        raise BadInput(f"the network has no class {unknown[0]!r} ({len(unknown)} such); it has: {', '.join(classes[:8])}")
+    position = np.array([classes.index(name) if name in classes else -1 for name in opened.index.classes])
+    return load_clips(opened, chosen, spec), position[opened.labels[chosen]], opened.column("name")[chosen]

@@ -1,0 +1,41 @@
+"""A folder or a shipped name -> an open session of the right kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ski_edge.bundle.manifest import SkeletonManifest, check_files, read_manifest
+from ski_edge.errors import DeviceRefused
+from ski_edge.runtime.ort import parse_device
+from ski_edge.runtime.pose_session import PoseSession
+from ski_edge.runtime.session import Session
+
+BACKENDS = ("onnxruntime",)
+ZOO = Path(__file__).resolve().parents[1] / "zoo"
+
+
+def open_bundle(
+    folder: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0
+) -> Session | PoseSession:
+    """Open an exported bundle, or a shipped one by name. Every file's hash is checked before anything is loaded.
+
+    backend: `auto` or `onnxruntime`; device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
+    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
+    folder = find_bundle(folder)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    kind = PoseSession if isinstance(manifest, SkeletonManifest) else Session
+    return kind(folder, manifest, parse_device(device), threads)
+
+
+def shipped() -> list[str]:
+    """Names of the bundles that come with this package."""
+    return sorted(path.parent.name for path in ZOO.glob("*/manifest.json"))
+
+
+def find_bundle(name: str | Path) -> Path:
+    """A shipped bundle's folder by its name; any other name is a path."""
+    return ZOO / str(name) if str(name) in shipped() and not Path(name).exists() else Path(name)

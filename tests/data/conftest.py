@@ -1,0 +1,48 @@
+"""Real data for the readers, and hand-made NTU recordings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def _unpack(config: pytest.Config, name: str) -> Path:
+    """The archive helper of tests/conftest.py, which skips visibly where there is no data."""
+    shared = os.path.join("tests", "conftest.py")
+    plugins = config.pluginmanager.get_plugins()
+    return next(m for m in plugins if str(getattr(m, "__file__", "")).endswith(shared))._archive(name)
+
+
+@pytest.fixture(scope="session")
+def nw_ucla(pytestconfig) -> Path:
+    return _unpack(pytestconfig, "nw-ucla") / "all_sqe"
+
+
+@pytest.fixture(scope="session")
+def utd_mhad(pytestconfig) -> Path:
+    return _unpack(pytestconfig, "utd-mhad") / "Skeleton"
+
+
+@pytest.fixture(scope="session")
+def ntu_samples(pytestconfig) -> Path:
+    """The folder with NTU, UAV-Human and Smarthome in it."""
+    return _unpack(pytestconfig, "ntu-samples").parent
+
+
+@pytest.fixture(scope="session")
+def skeleton_text():
+    """frames: per frame a list of (id, joints [25, 3]) -> the text of a .skeleton file."""
+
+    def write(frames: list[list[tuple[int, np.ndarray]]], newline: str = "\n") -> str:
+        lines = [str(len(frames))]
+        for bodies in frames:
+            lines.append(str(len(bodies)))
+            for body, joints in bodies:
+                lines += [f"{body} 0 1 1 1 1 0 0.01 -0.25 2", str(len(joints))]
+                lines += [f"{x:.7g} {y:.7g} {z:.7g} 250.5 200.5 900.5 500.5 0.1 0.2 0.9 0.1 2" for x, y, z in joints]
+        return newline.join(lines) + newline
+
+    return write
