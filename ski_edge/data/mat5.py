@@ -8,6 +8,7 @@ Format: MAT-File Format, The MathWorks, chapter 1 (level 5).
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -63,10 +64,12 @@ def _read(data: bytes, variable: str, limit: int) -> np.ndarray:
             continue
         parts = _elements(element.data, order)
         kind, flags, shape, name = _described(parts, order)
-        names.append(name)
+        names.append(name if re.fullmatch(r"[A-Za-z]\w{0,62}", name, re.ASCII) else "an unreadable name")
         if name == variable:
             return _numbers(next(parts, None), kind, flags, shape, order, limit)
-    raise BadInput(f"there is no variable {variable} (it has: {', '.join(names) or 'none'}); is it the right file?")
+    raise BadInput(
+        f"there is no variable {variable} (it has: {', '.join(names[:10]) or 'none'}); is it the right file?"
+    )
 
 
 def _elements(data: bytes, order: str) -> Iterator[_Element]:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ski_edge.errors import BadInput
 from ski_edge.models.checkpoint import load_state, state_of
+from ski_edge.models.convert_rules import Rule
+from ski_edge.models.hyperformer import UCLA_BONE_HYPEREDGES
 from ski_edge.models.hyperformer import WIDTH as HYPERFORMER_WIDTH
 from ski_edge.models.pose import BASE_WIDTH
 from ski_edge.models.pose_families import PoseFamily
@@ -73,10 +75,18 @@ def _gather(
             dropped[group] = dropped.get(group, 0) + 1
         elif not name.endswith("num_batches_tracked"):
             target, place, rule = found
-            tensor = rule.change(tensor) if rule.change else tensor
-            parts.setdefault(target, {})[place] = _Part(name, tensor, rule.axis)
+            parts.setdefault(target, {})[place] = _Part(name, _changed(name, tensor, rule, where), rule.axis)
     notes += [f"dropped {group}: {count} tensors" for group, count in sorted(dropped.items())]
     return parts
+
+
+def _changed(name: str, tensor: Tensor, rule: Rule, where: str) -> Tensor:
+    try:
+        return rule.change(tensor) if rule.change else tensor
+    except (RuntimeError, IndexError) as error:
+        raise BadInput(
+            f"{where}: {name} is {tensor.dtype} {list(tensor.shape)}, not a tensor of {rule.target}"
+        ) from error
 
 
 def _joined(parts: dict[str, dict[int, _Part]], where: str) -> dict[str, Tensor]:
@@ -123,6 +133,8 @@ def _config_fields(
         notes.append("modality assumed: joint; else --set modality=bone, joint_motion or bone_motion")
     skeleton = {**spec, "layout": layout, "modality": settings.modality or "joint"}
     fields = {"model": family.model, "num_classes": classes, "classes": settings.classes or (), "skeleton": skeleton}
+    if family.model == "hyperformer" and layout.name == "kinect20" and skeleton["modality"].startswith("bone"):
+        fields["hyperedges"] = UCLA_BONE_HYPEREDGES
     return fields | dict(family.fields) | _widths(state, family, where) | _centre(family, settings, notes)
 
 

@@ -34,7 +34,7 @@ class Rule:
     def __post_init__(self) -> None:
         text = re.escape(self.source).replace(r"\*", _LEAF)
         for name in "bpq":
-            text = text.replace(rf"\{{{name}\}}", rf"(?P<{name}>\d+)")
+            text = text.replace(rf"\{{{name}\}}", rf"(?P<{name}>[0-9]{{1,4}})")
         object.__setattr__(self, "pattern", re.compile(text))
 
     def match(self, name: str, first_block: int) -> tuple[str, int] | None:
@@ -68,9 +68,9 @@ def _ends(
     )
 
 
-def _projections(block: str, shortcut: str | None, skip: str) -> tuple[Rule, ...]:
+def _projections(block: str, shortcut: str | None, skip: tuple[str, str]) -> tuple[Rule, ...]:
     """1x1 convolution and norm, around the graph convolution (`shortcut` .0 and .1) and around the block."""
-    conv, norm = skip.split()
+    conv, norm = skip
     inner = (
         Rule(f"{block}.{shortcut}.0.*", "trunk.{b}.spatial.shortcut.conv.*"),
         Rule(f"{block}.{shortcut}.1.*", "trunk.{b}.spatial.shortcut.norm.*"),
@@ -103,7 +103,7 @@ def _branches(block: str, separate_bias: bool = False) -> tuple[Rule, ...]:
     )
 
 
-_RESIDUAL = "residual.conv residual.bn"
+_RESIDUAL = ("residual.conv", "residual.bn")
 
 
 def _ctr(block: str, adjacency: str, swapped: bool, ends: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -197,7 +197,7 @@ def _stgcn(head: str) -> tuple[Rule, ...]:
             Rule(f"{block}.tcn.0.*", "trunk.{b}.spatial.norm.*"),
             Rule(f"{block}.tcn.2.*", "trunk.{b}.temporal.conv.*"),
             Rule(f"{block}.tcn.3.*", "trunk.{b}.temporal.norm.*"),
-            *_projections(block, None, "residual.0 residual.1"),
+            *_projections(block, None, ("residual.0", "residual.1")),
         )
     )
 
@@ -215,6 +215,6 @@ COSTGCN = _in_trunk(
         Rule("layers.layer{b}.gcn.bn.*", "trunk.{b}.spatial.norm.*"),
         Rule("layers.layer{b}.tcn.t_conv.*", "trunk.{b}.temporal.conv.*"),
         Rule("layers.layer{b}.tcn.bn.*", "trunk.{b}.temporal.norm.*"),
-        *_projections("layers.layer{b}", "gcn.gcn_residual", "residual.t_conv residual.bn"),
+        *_projections("layers.layer{b}", "gcn.gcn_residual", ("residual.t_conv", "residual.bn")),
     )
 )

@@ -16,12 +16,14 @@ from ski_edge.skeleton.graphs import hops, hyperedges
 HEADS = 9
 _PROJECTION_GROUPS = 6  # of the convolution after the heads: six although there are nine heads, as in the original
 WIDTH = {"base": 216, "small": 108, "tiny": 36}  # each divides by heads, projection groups and temporal branches
+# Groups of the bone streams on NW-UCLA; its joint streams have the layout's own.
+UCLA_BONE_HYPEREDGES = (0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 2, 2, 2, 0, 2, 2, 2)
 _STRIDED = (4, 7)  # blocks that halve the frame rate
 
 
 class HyperformerConfig(PoseConfig):
     model: Literal["hyperformer"] = "hyperformer"
-    # Group of each joint, counted from 0; empty: the layout's own. NW-UCLA's bone streams use other groups.
+    # Group of each joint, counted from 0; empty: the layout's own
     hyperedges: tuple[int, ...] = ()
 
     @model_validator(mode="after")

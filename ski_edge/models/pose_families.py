@@ -91,7 +91,14 @@ def _hyperformer_input(joints: int, classes: int) -> dict[str, Any]:
     return {**_ctr_input(joints, classes), "root_trajectory": True}
 
 
+def _refuse_pixels(joints: int) -> None:
+    """COCO and OpenPose joints, in families that also train on them."""
+    if joints in (17, 18):
+        raise BadInput(f"a network of {joints} joints reads image positions and scores; only those of metres convert")
+
+
 def _stgcn_input(joints: int, classes: int) -> dict[str, Any]:
+    _refuse_pixels(joints)
     return {"centre": "none", "resample": ZeroPad(frames=300), "persons": 2}
 
 
@@ -100,12 +107,12 @@ def _crossclr_input(joints: int, classes: int) -> dict[str, Any]:
 
 
 def _pyskl_input(joints: int, classes: int) -> dict[str, Any]:
-    if joints == 17:
-        raise BadInput("pyskl's network of 17 joints reads pixels and scores, not metres; only its 3D ones convert")
+    _refuse_pixels(joints)
     return {"centre": "first-frame", "align": "upright", "resample": UniformSample(frames=100)}
 
 
 def _cost_input(joints: int, classes: int) -> dict[str, Any]:
+    _refuse_pixels(joints)
     return {"centre": "first-frame", "align": "upright", "resample": ZeroPad(frames=300)}
 
 

@@ -24,8 +24,6 @@ from ski_edge.data.sources import make_plan
 from ski_edge.errors import BadInput
 from ski_edge.skeleton import get_layout
 
-pytest.importorskip("scipy.io")
-
 
 @pytest.fixture
 def few(utd_mhad, tmp_path):
@@ -267,12 +265,11 @@ def test_pku_is_cut_into_its_actions(tmp_path):
 
 
 def test_sysu_and_smarthome(tmp_path, ntu_samples):
-    import scipy.io
-
+    scipy_io = pytest.importorskip("scipy.io")
     for person in ("anna", "bob"):
         folder = tmp_path / "sysu" / person / "video2"
         folder.mkdir(parents=True)
-        scipy.io.savemat(folder / "sklWorld.mat", {"SW": np.ones((20, 3, 9))})
+        scipy_io.savemat(folder / "sklWorld.mat", {"SW": np.ones((20, 3, 9))})
     prepare(make_plan("sysu", tmp_path / "sysu"), tmp_path / "out")
     assert [(c.name, c.label, c.subject) for c in open_data(tmp_path / "out").index.clips] == [
         ("anna_video2", 1, 1),

@@ -16,6 +16,7 @@ from ski_edge.cli import convert as command
 from ski_edge.errors import BadInput
 from ski_edge.models.convert import FAMILIES, ConvertSettings, convert, parse_settings
 from ski_edge.models.convert_pose import rename_tensors
+from ski_edge.models.hyperformer import UCLA_BONE_HYPEREDGES
 from ski_edge.models.pose_families import POSE_FAMILIES
 from ski_edge.skeleton.resample import CropResize, EvenSample, UniformSample, ZeroPad
 
@@ -330,6 +331,11 @@ def test_a_layout_of_the_users(official, save, tmp_path):
     assert model.config.skeleton.layout.name == "hand"
 
 
+def test_a_head_that_is_no_matrix(official, save):
+    with pytest.raises(BadInput, match=r"fcn\.weight is torch\.float32 \[\], not a tensor of head\.weight"):
+        convert(save(official.stgcn(base=16), **{"fcn.weight": torch.tensor(1.0)}))
+
+
 def without(name):
     return lambda tensors: tensors.pop(name)
 
@@ -385,9 +391,23 @@ def test_a_width_nobody_uses(official, save):
         convert(save(official.ctrgcn(60, base=48)))
 
 
-def test_pyskl_networks_of_pixels_are_refused(official, save):
-    with pytest.raises(BadInput, match="reads pixels and scores, not metres"):
+def test_networks_of_pixels_are_refused(official, save, tmp_path):
+    """2D networks of these families read x, y and a score; naming the joints does not make that metres."""
+    with pytest.raises(BadInput, match="of 17 joints reads image positions and scores; only those of metres convert"):
         convert(save(official.ctrgcn(60, 17, base=16, pyskl=True)), settings=ConvertSettings(layout="coco17"))
+    joints = [f"j{i}" for i in range(18)]
+    layout = {"name": "openpose18", "joints": joints, "bones": [[j, "j0"] for j in joints[1:]], "centre": ["j0"]}
+    (tmp_path / "openpose.yaml").write_text(json.dumps(layout))
+    with pytest.raises(BadInput, match="of 18 joints reads image positions"):
+        convert(
+            save(official.stgcn(400, 18, base=16)), settings=ConvertSettings(layout=str(tmp_path / "openpose.yaml"))
+        )
+
+
+def test_hyperformer_groups_ucla_bones_otherwise(official, save):
+    path = save(official.hyperformer(10, 20, 1, hops=11))
+    for modality, groups in (("joint", ()), ("bone_motion", UCLA_BONE_HYPEREDGES)):
+        assert convert(path, settings=ConvertSettings(modality=modality)).config.hyperedges == groups
 
 
 def test_a_pretraining_checkpoint_is_no_classifier(official, save):
