@@ -126,3 +126,39 @@ def generated_video(tmp_path_factory) -> Path:
         writer.write(frame[:, :, ::-1])
     writer.release()
     return path
+
+
+@pytest.fixture(scope="session")
+def waving(tmp_path_factory) -> Path:
+    """Prepared data of three classes that differ in which hand goes up: 6 subjects, 5 clips each per class."""
+    import numpy as np
+
+    from ski_edge.data.store import ClipEntry, Index, write_data
+    from ski_edge.skeleton import LAYOUTS
+    from ski_edge.testing.skeletons import moving_skeleton
+
+    folder = tmp_path_factory.mktemp("waving")
+    base = moving_skeleton(LAYOUTS["kinect20"], 1)[0, 0]
+    entries, clips = [], []
+    rng = np.random.default_rng(0)
+    for subject in range(1, 7):
+        for label, hand in enumerate((7, 11, 15)):
+            for take in range(5):
+                frames = int(rng.integers(20, 40))
+                rise = np.sin(np.linspace(0, np.pi, frames))
+                clip = np.repeat((base * rng.uniform(0.9, 1.1))[None, None], frames, axis=0)
+                clip[:, 0, hand, 1] += (0.6 * rise).astype(np.float32)
+                clips.append(clip + rng.normal(0, 0.01, clip.shape).astype(np.float32))
+                entries.append(
+                    ClipEntry(name=f"a{label}_s{subject}_t{take}", label=label, frames=frames, subject=subject)
+                )
+    index = Index(
+        dataset="utd-mhad",
+        layout="kinect20",
+        fps=30,
+        persons=1,
+        classes=("left", "right", "foot"),
+        clips=tuple(entries),
+    )
+    write_data(folder, index, clips, {})
+    return folder

@@ -102,7 +102,7 @@ def _npy(path: Path) -> np.ndarray:
         # A memory map believes no header that claims more than the file has.
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy's reader raises nearly anything on a damaged file
-        raise BadInput(f"{path} is not a readable .npy file ({error})") from error
+        raise BadInput(f"{path} is not a readable .npy file ({str(error)[:200]!r})") from error
 
 
 def _csv(path: Path, layout: Layout) -> np.ndarray:

@@ -68,7 +68,9 @@ def damage_named(path: Path) -> Iterator[None]:
     except BadInput:
         raise
     except _DAMAGE as error:
-        raise BadInput(f"{path} is not a readable .npz file ({type(error).__name__}: {error}); get it again") from error
+        raise BadInput(
+            f"{path} is not a readable .npz file ({type(error).__name__}: {str(error)[:200]!r}); get it again"
+        ) from error
 
 
 def members(path: Path) -> dict[str, Member]:
@@ -80,7 +82,7 @@ def members(path: Path) -> dict[str, Member]:
                 with archive.open(info) as file:
                     shape, dtype = _header(file)
                 name = info.filename.removesuffix(".npy")
-                if not dtype.hasobject:
+                if not dtype.hasobject and name.isprintable():
                     found[name] = Member(path, name, shape, dtype)
     return found
 

@@ -145,7 +145,9 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         if (module, name) == ("numpy", "ndarray"):
             return _Ndarray()
         if (module, name) not in _ALLOWED:
-            raise BadInput(f"it names {module}.{name}, which is neither an array nor a number nor text; do not open it")
+            raise BadInput(
+                f"it names {f'{module}.{name}'[:80]!r}, which is neither an array nor a number nor text; do not open it"
+            )
         return _Call(_ALLOWED[module, name])
 
 
@@ -191,7 +193,9 @@ def load(path: Path) -> object:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise BadInput(f"{path} is not a readable pickle ({type(error).__name__}: {error}); get it again") from error
+        raise BadInput(
+            f"{path} is not a readable pickle ({type(error).__name__}: {str(error)[:200]!r}); get it again"
+        ) from error
 
 
 def _assigned(splits: dict[Any, Any], path: str | Path) -> dict[str, str]:

@@ -36,7 +36,7 @@ class HyperformerConfig(PoseConfig):
 
 
 class HyperedgeAttention(nn.Module):
-    """x + Attn(LN(x)): scores of query n and key m add content, hop distance and m's group (eq. 8 to 11).
+    """x + Attn(LN(x)): scores of query n and key m add content, hop distance and m's group.
 
     Scores q.k + q.rpe + q.e + w.e. Keys and group features meet every query alike, so q.k + q.e is one product with
     k + e; q.rpe is taken per hop distance, then looked up per pair of joints.

@@ -17,7 +17,6 @@ from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContr
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
 
-
 _TOKENS, _LABELS = "token_embedding.weight", "label_embeddings"
 
 

@@ -67,10 +67,13 @@ class Annotator:
                 if min(body.visibility[child], body.visibility[parent]) >= _DRAWN:
                     ends = (tuple(map(int, points[child])), tuple(map(int, points[parent])))
                     self._cv2.line(picture, *ends, colour, max(1, round(2 * unit)), self._cv2.LINE_AA)
-            activity = f"unknown: {state.why}" if state.label == UNKNOWN else f"{state.label}  {state.score:.2f}"
+            # Why somebody is unknown is in the events: reasons of neighbours would run into each other here.
+            activity = UNKNOWN if state.label == UNKNOWN else f"{state.label}  {state.score:.2f}"
             left, above = body.box[0] * self._factor, body.box[1] * self._factor - 6 * unit
             at = (int(np.clip(left, 4, self.size[0] - 40)), int(np.clip(above, 34 * unit, self.size[1] - 6)))
-            self._text(picture, f"{track}  {activity}", at, 0.45, _GREY if state.label == UNKNOWN else colour)
+            text = f"{track}  {activity}"
+            self._text(picture, text, at, 0.45, (0, 0, 0), outline=2)  # readable on any background
+            self._text(picture, text, at, 0.45, _GREY if state.label == UNKNOWN else colour)
         self._clock(picture, seconds)
         return picture
 
@@ -83,10 +86,20 @@ class Annotator:
         self._text(picture, f"{int(seconds // 60):02d}:{seconds % 60:04.1f}", at, 0.5, (255, 255, 255))
 
     def _text(
-        self, picture: np.ndarray, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]
+        self,
+        picture: np.ndarray,
+        text: str,
+        at: tuple[int, int],
+        scale: float,
+        colour: tuple[int, int, int],
+        outline: int = 0,
     ) -> None:
         cv2, unit = self._cv2, self._unit
-        plain, font, thickness = drawable(text, cv2.__version__), cv2.FONT_HERSHEY_SIMPLEX, max(1, round(unit))
+        plain, font, thickness = (
+            drawable(text, cv2.__version__),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            max(1, round(unit)) + outline,
+        )
         cv2.putText(picture, plain, at, font, scale * unit, colour, thickness, cv2.LINE_AA)
 
 

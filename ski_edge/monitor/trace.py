@@ -75,7 +75,7 @@ class TraceWriter:
             raise BadInput(f"--record {path} exists; give another name, or --overwrite") from error
         except OSError as error:
             raise BadInput(f"--record {path} cannot be written: {error.strerror}; choose another place") from error
-        self._layout = header.layout
+        self._path, self._layout = path, header.layout
         self._squeeze = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
         self._line(header.model_dump_json())
 
@@ -95,13 +95,25 @@ class TraceWriter:
         self._line(_Record(t=timestamp, bodies=records).model_dump_json())
 
     def close(self) -> None:
-        self._file.write(self._squeeze.flush())
-        self._file.close()
+        try:
+            self._put(self._squeeze.flush())
+        finally:
+            self._file.close()
 
     def _line(self, text: str) -> None:
         rest = text[1:].encode() + b"\n"
         line = b'{"crc":"%08x",' % zlib.crc32(rest) + rest
-        self._file.write(self._squeeze.compress(line) + self._squeeze.flush(zlib.Z_SYNC_FLUSH))
+        self._put(self._squeeze.compress(line) + self._squeeze.flush(zlib.Z_SYNC_FLUSH))
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:  # an unbuffered file may take a part only
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise BadInput(
+                f"--record {self._path} could not be written on: {error.strerror}; what is there can be replayed"
+            ) from error
 
 
 def _exact(values: np.ndarray) -> tuple[float, ...]:

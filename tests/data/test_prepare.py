@@ -144,7 +144,7 @@ prepare(sources.make_plan("utd", Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("damage", ["none", "journal", "frames", "both ends"])
+@pytest.mark.parametrize("damage", ["none", "journal", "frames"])
 def test_a_killed_run_goes_on(few, tmp_path, damage):
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
     process = subprocess.Popen([sys.executable, "-c", _RUN, few, out], stderr=subprocess.PIPE)
@@ -157,17 +157,17 @@ def test_a_killed_run_goes_on(few, tmp_path, damage):
     assert not out.exists()
     finished = journal.read_bytes().count(b"\n")
     assert 8 <= finished < len(list(few.iterdir())), process.stderr.read()
-    if damage in ("journal", "both ends"):
+    if damage == "journal":
         with open(journal, "a") as file:
             file.write('{"file": "half a li')
-    if damage in ("frames", "both ends"):
+    if damage == "frames":
         with open(partial / "clips.npy", "r+b") as file:  # as after a power cut: the last frames never reached the disk
             file.seek(-100, os.SEEK_END)
             file.write(b"\0" * 100)
         finished -= 1
     report = prepare(make_plan("utd", few), out)
     assert report["resumed_after"] >= finished - 1
-    if damage in ("none", "journal"):
+    if damage != "frames":
         assert report["resumed_after"] == finished  # nothing that was finished is done again
     prepare(make_plan("utd", few), tmp_path / "fresh")
     assert content(out) == content(tmp_path / "fresh")

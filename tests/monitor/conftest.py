@@ -108,3 +108,15 @@ def pose_model() -> Path:
 @pytest.fixture(scope="session")
 def layouts():
     return LAYOUTS
+
+
+@pytest.fixture(scope="session")
+def live_bundle(tmp_path_factory) -> Path:
+    """A real pose bundle for live windows, its weights random."""
+    import ski_edge
+
+    spec = SkeletonInput(
+        layout="ntu25", persons=1, centre="each-frame", scale="bone", resample=FixedSeconds(frames=16, seconds=2.0)
+    )
+    model = ski_edge.create_model("ctrgcn", arch="tiny", classes=("wave", "jump", "other"), skeleton=spec, seed=0)
+    return ski_edge.export_model(model, tmp_path_factory.mktemp("bundles") / "live")

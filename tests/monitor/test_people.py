@@ -345,3 +345,20 @@ def test_video_text_bundles_take_no_skeletons(fails_clean, tiny_bundle, generate
         *more,
         says="is a video-text bundle",
     )
+
+
+def test_a_real_bundle_replays_exactly(cli, live_bundle, make_body, video, tmp_path, monkeypatch):
+    """ONNX Runtime in the loop: batches of one and of two people come back the same."""
+    script = Scripted(script_of_two(make_body))
+    monkeypatch.setattr("ski_edge.monitor.pose.open_estimator", lambda *arguments: script)
+    trace = tmp_path / "t.skr"
+    flags = ("monitor", "-m", live_bundle, "--conf", "0.35", "--smooth", "0.3", "--duration", "6s", "--headless")
+    code, _, err = cli(*flags, "-s", video, "--record", trace, "--out", tmp_path / "a", "--no-save-video")
+    assert code == 0, err
+    assert "the weights are random" in err
+    code, _, err = cli(*flags, "-s", f"replay:{trace}", "--out", tmp_path / "b")
+    assert code == 0, err
+    rows = decisions(tmp_path / "a")
+    assert {row["track"] for row in rows} == {1, 2}
+    assert any(row["label"] != UNKNOWN for row in rows)
+    assert decisions(tmp_path / "b") == rows

@@ -208,6 +208,17 @@ def test_missing_files_and_folders(tmp_path):
         ReplaySource(tmp_path)
 
 
+def test_a_full_disk_is_one_line(tmp_path, make_body):
+    writer = TraceWriter(tmp_path / "full.skr", TraceHeader(**HEADER))
+    writer._file.close()
+    writer._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - the writer closes it
+    with pytest.raises(BadInput, match="could not be written on: No space left"):
+        writer.write(0.0, [make_body(1, 1)])
+    with pytest.raises(BadInput, match="No space left"):
+        writer.close()
+    assert writer._file.closed
+
+
 def test_a_recording_is_never_overwritten_unasked(recorded):
     path, frames = recorded
     before = path.read_bytes()
