@@ -10,11 +10,15 @@ from torch import nn
 from ski_edge.bundle.labels import Label
 from ski_edge.bundle.manifest import is_bundle
 from ski_edge.errors import BadInput
+from ski_edge.export.live import compare_video, reference_frames
 from ski_edge.export.onnx_file import DEFAULT_OPSET, check_opset
-from ski_edge.export.pose import export_pose
+from ski_edge.export.pose import expected_pose, export_pose, reference_skeletons
 from ski_edge.export.video import export_video
 from ski_edge.files import check_replaceable
 from ski_edge.models.registry import entry
+from ski_edge.runtime import PoseSession, Session
+from ski_edge.runtime.parity import Parity
+from ski_edge.runtime.verify import compare_pose
 
 
 def export_model(
@@ -43,3 +47,11 @@ def export_model(
         clips = Path(clips) if clips is not None else None
         return export_pose(model, out, precision=precision, opset=opset, clips=clips, progress=progress)
     return export_video(model, out, classes=classes, precision=precision, opset=opset, clips=clips, progress=progress)
+
+
+def compare_live(session: Session | PoseSession, model: nn.Module, clips: str | Path | None = None) -> Parity:
+    """Compare an open bundle with the live model, on generated inputs or on real clips (see `export_model`)."""
+    if isinstance(session, PoseSession):
+        skeletons, inputs = reference_skeletons(model, Path(clips) if clips is not None else None)
+        return compare_pose(session, skeletons, inputs, expected_pose(model, skeletons))
+    return compare_video(session, model, *reference_frames(clips))

@@ -80,6 +80,6 @@ def expected_live(model: ViFiCLIP, frames: list[np.ndarray], labels: Iterable[La
     return Expected("live torch model", torch_embeddings(model, frames), torch_labels(model, labels), model.score_scale)
 
 
-def compare_live(session: Session, model: ViFiCLIP, frames: list[np.ndarray], inputs: str) -> Parity:
+def compare_video(session: Session, model: ViFiCLIP, frames: list[np.ndarray], inputs: str) -> Parity:
     """Compare an open bundle with the live model: image tower, text tower and score scale."""
     return compare(session, frames, inputs, expected_live(model, frames, session.exported_labels.labels))

@@ -24,10 +24,10 @@ from ski_edge.bundle.manifest import (
 )
 from ski_edge.data.store import open_data
 from ski_edge.errors import BadInput, PrecisionNotRealised
+from ski_edge.evaluate.classify import evaluating
 from ski_edge.export.onnx_file import check_no_operators, realised_precision, store_half, write_onnx
 from ski_edge.export.pose_graph import PoseGraph, add_persons_input, leaves_out_empty
 from ski_edge.export.ship import common_metadata, provenance, ship
-from ski_edge.evaluate.classify import evaluating
 from ski_edge.files import new_folder, write_json
 from ski_edge.models.checkpoint import state_of
 from ski_edge.models.pose import PoseNetwork

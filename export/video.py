@@ -26,11 +26,11 @@ from ski_edge.bundle.manifest import (
 )
 from ski_edge.bundle.tokenizer import build_clip_tokenizer
 from ski_edge.errors import BadInput, PrecisionNotRealised
+from ski_edge.evaluate.classify import evaluating
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
 from ski_edge.export.live import expected_live, reference_frames
 from ski_edge.export.onnx_file import check_layer_norms, realised_precision, write_onnx
 from ski_edge.export.ship import common_metadata, provenance, ship
-from ski_edge.evaluate.classify import evaluating
 from ski_edge.files import new_folder, write_json
 from ski_edge.models import ViFiCLIP
 from ski_edge.runtime.verify import REFERENCE, Expected, compare

@@ -15,7 +15,7 @@ BASE = {"errors", "files", "contracts", "redact", "_native"}
 MAY = {
     "skeleton": set(),
     "bundle": {"skeleton"},
-    "runtime": {"bundle", "skeleton", "testing.clips"},
+    "runtime": {"bundle", "skeleton", "testing.clips", "testing.skeletons"},
     "monitor": {"runtime", "bundle", "skeleton"},
     "ops": {"skeleton"},
     "models": {"ops", "skeleton"},

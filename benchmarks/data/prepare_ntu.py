@@ -3,7 +3,8 @@
 Gives each of the real samples many names (hard links), prepares them with one and with two workers in a process of
 their own, checks that both wrote the same and that every clip is its sample's, and writes
 benchmarks/results/<machine>/<date>-prepare_ntu.json. The files come from the page cache, so a slow disk is not in
-these numbers; the load of the machine at the start is.
+these numbers. The load of the machine at the start and the CPU time per file are recorded: where other work runs beside
+it, the CPU time tells what an idle machine would do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -84,6 +86,7 @@ def main() -> None:
         check(samples, Path(work) / "out1", Path(work) / "out2")
     for row in rows:
         speed = f"{row['files']} files in {row['seconds']:.1f} s, {row['files_per_s']:.0f} files/s"
+        speed += f" ({row['cpu_ms_per_file']} ms of CPU each)"
         print(f"{row['workers']} worker(s): {speed}; all {NTU120_FILES} of NTU-120: {row['ntu120_minutes']:.0f} min")
     sizes = [sample.stat().st_size for sample in samples]
     content = {"samples": len(samples), "mean_file_bytes": round(float(np.mean(sizes))), "load_at_start": load}

@@ -14,6 +14,10 @@ _STAGES = {
     "encode": "encode one frame (graph only)",
     "update": "stream update (preprocess, encode, score)",
     "reencode_window": "encode the whole window again",
+    "prepare": "prepare one skeleton window",
+    "network": "network, one window (graph only)",
+    "window": "one person's window (prepare, network, scores)",
+    "four_people": "four people's windows in one batch",
 }
 
 
@@ -24,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    model: Path = typer.Option(..., "-m", "--model", help="Bundle folder."),
+    model: Path = typer.Option(..., "-m", "--model", help="Bundle folder or shipped name."),
     out: Path = typer.Option(None, help="Folder for benchmark.json and benchmark.png. Default: runs/benchmark/NAME."),
     duration: str = typer.Option("10s", help="Measuring time."),
     warmup: int = typer.Option(3, min=0, help="Runs of each stage before measuring."),
@@ -36,10 +40,11 @@ def benchmark(
     from ski_edge.bundle import read_manifest
     from ski_edge.errors import MissingDependency
     from ski_edge.files import write_json
+    from ski_edge.runtime import find_bundle
     from ski_edge.runtime.measure import measure
 
     out = out or Path("runs/benchmark") / model.resolve().name
-    read_manifest(model)  # before the folder is made
+    read_manifest(find_bundle(model))  # before the folder is made
     out.mkdir(parents=True, exist_ok=True)  # before minutes are spent measuring
     with steps(quiet=as_json) as step:
         record = measure(
@@ -74,17 +79,25 @@ def _text(record: dict[str, Any], out: Path) -> str:
     return "\n".join(
         [
             table(title, ["milliseconds", "p50", "p90", "p95", "p99", "max", "runs"], rows),
-            f"{record['frames_per_second']:.1f} updates/s; an update costs {record['update_over_encode']:.3f} of one "
-            f"frame's encoding; encoding all {record['window_frames']} frames again costs "
-            f"{record['reencode_over_update']:.1f} updates",
-            f"{record['gmacs']:.3f} GMACs = {record['gflops']:.3f} GFLOPs a frame ({record['flops_convention']}), "
+            _ratios(record),
+            f"{record['gmacs']:.3f} GMACs = {record['gflops']:.3f} GFLOPs ({record['flops_convention']}), "
             f"{record['achieved_gflops_per_s']:.0f} GFLOP/s reached",
             f"{record['params_m']:.1f} M parameters, bundle {record['size_mb']:.1f} MB, peak memory "
             f"{record['peak_rss_mb']:.0f} MB, cold start {cold['open_and_hash']:.0f} ms to open and check hashes, "
-            f"{cold['first_frame']:.0f} ms for the first frame",
+            f"{cold['first']:.0f} ms for the first run",
             *(["weights are random: speed only"] if record["weights"].startswith("random") else []),
             f"{out}: benchmark.json" + (", benchmark.png" if (out / "benchmark.png").exists() else ""),
         ]
+    )
+
+
+def _ratios(record: dict[str, Any]) -> str:
+    speed = f"{record['updates_per_second']:.1f} updates/s"
+    if record["task"] == "skeleton":
+        return f"{speed}; four people cost {record['four_people_over_one']:.2f} of one"
+    return (
+        f"{speed}; an update costs {record['update_over_encode']:.3f} of one frame's encoding; encoding all "
+        f"{record['window_frames']} frames again costs {record['reencode_over_update']:.1f} updates"
     )
 
 

@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: Path = typer.Argument(..., metavar="DIR", help="Bundle folder."),
-    clips: Path = typer.Option(None, help="Folder of videos to compare on (with --weights)."),
+    bundle: Path = typer.Argument(..., metavar="DIR", help="Bundle folder or shipped name."),
+    clips: Path = typer.Option(None, help="Folder of videos (pose: of prepared data) to compare on, with --weights."),
     weights: str = typer.Option(None, help="Compare with the live torch model of these weights."),
     backend: str = BACKEND,
     device: str = DEVICE,
@@ -35,11 +35,11 @@ def verify(
     results = [verify_reference(session)]
     if weights:
         require("torch", "export", "verify --weights")
-        from ski_edge.export.live import compare_live, reference_frames
+        from ski_edge.export import compare_live
         from ski_edge.models import resolve_weights
 
         model = resolve_weights(session.manifest.model, weights, session.manifest.arch)
-        results.append(compare_live(session, model, *reference_frames(clips)))
+        results.append(compare_live(session, model, clips))
     for parity in results:
         if not parity.passed and not as_json:
             log(_text(bundle, parity))

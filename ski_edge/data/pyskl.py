@@ -11,10 +11,10 @@ import io
 import math
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -139,6 +139,9 @@ def _build(data: object, dtype: object, shape: object, order: object) -> np.ndar
     return np.frombuffer(bytes(data), kind).reshape(shape, order=order)
 
 
+_SETS = {code[0] for code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)}
+
+
 # The interpreter written in Python: the one in C can be made to claim all memory by one number.
 class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
     def find_class(self, module: str, name: str) -> object:
@@ -149,6 +152,30 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
                 f"it names {f'{module}.{name}'[:80]!r}, which is neither an array nor a number nor text; do not open it"
             )
         return _Call(_ALLOWED[module, name])
+
+    def _plain_keys(self, keys: list[object]) -> None:
+        """Python's hash of a tuple of a tuple of ... a million times ends the process, so keys are text or numbers."""
+        if not all(isinstance(key, (str, int)) for key in keys):
+            raise pickle.UnpicklingError("a key is neither text nor a number")
+
+    def _setitem(self) -> None:
+        self._plain_keys(self.stack[-2:-1])
+        self.load_setitem()
+
+    def _setitems(self) -> None:
+        self._plain_keys(self.stack[::2])  # the stack since the mark
+        self.load_setitems()
+
+    def _dict(self) -> None:
+        self._plain_keys(self.stack[::2])
+        self.load_dict()
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **{code: word for code, word in pickle._Unpickler.dispatch.items() if code not in _SETS},
+        pickle.SETITEM[0]: _setitem,
+        pickle.SETITEMS[0]: _setitems,
+        pickle.DICT[0]: _dict,
+    }
 
 
 class _Bounded:

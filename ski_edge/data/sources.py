@@ -24,7 +24,7 @@ def plan_ucla(raw: Path, options: PrepareOptions) -> Plan:
         read=read_ucla_clip,
         layout=KINECT20,
         classes=names.UCLA,
-        licence="research use; cite Wang et al., Cross-view Action Modeling, Learning and Recognition (CVPR 2014)",
+        licence="unknown: ask its authors (Wang et al., Cross-view Action Modeling, CVPR 2014)",
     )
 
 
@@ -151,7 +151,7 @@ def plan_smarthome(raw: Path, options: PrepareOptions) -> Plan:
         layout=COCO17,
         classes=names.SMARTHOME,
         fps=20.0,  # of the set's videos
-        licence="Toyota Smarthome: scientific research only",
+        licence="unknown: see the agreement of Toyota Smarthome",
         notes=("2D keypoints: z is 0, the scale makes every clip's torso 0.5 m",),
     )
 
@@ -189,7 +189,7 @@ def plan_pku(raw: Path, options: PrepareOptions) -> Plan:
         layout=NTU25,
         classes=names.PKU,
         persons=2,
-        licence="PKU-MMD: academic research only",
+        licence="unknown: ask the authors of PKU-MMD",
         notes=notes,
     )
 

@@ -18,11 +18,14 @@ import numpy as np
 
 from ski_edge.errors import require
 from ski_edge.runtime.open import open_bundle
+from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.preprocess import preprocess_clip, preprocess_frame
 from ski_edge.runtime.session import Session
 from ski_edge.runtime.stream import FrameStream
 from ski_edge.runtime.verify import verify
+from ski_edge.skeleton import prepare
 from ski_edge.testing.clips import moving_shapes
+from ski_edge.testing.skeletons import moving_skeleton
 
 SOURCE_SIZE = (480, 640)  # height, width of the raw frames
 
@@ -69,18 +72,17 @@ def measure(
     began = time.perf_counter()
     session = open_bundle(folder, backend, device, threads)
     opened = time.perf_counter()
-    clip = moving_shapes(session.manifest.video.window_frames, *SOURCE_SIZE, seed=1)
-    first = time.perf_counter()
-    session.encode_frames(clip[:1])
-    first_s = time.perf_counter() - first
+    if isinstance(session, PoseSession):
+        first, stages, more = _first_window, _run_pose_stages, _about_pose
+    else:
+        first, stages, more = _first_frame, _run_stages, _about_video
+    first_s = first(session)
     progress("checking parity")
     parity = verify(session)
     parity.check()
     progress("measuring")
-    stages = _run_stages(session, clip, duration_s, warmup)
-    stats = {name: latency(samples) for name, samples in stages.items()}
+    stats = {name: latency(samples) for name, samples in stages(session, duration_s, warmup).items()}
     manifest = session.manifest
-    encode, update, reencode = (stats[name].p50_ms for name in ("encode", "update", "reencode_window"))
     return {
         "model": manifest.model,
         "arch": manifest.arch,
@@ -96,17 +98,12 @@ def measure(
         "threads": threads or "default",  # of ONNX Runtime: one per physical core
         "mode": "back-to-back",
         "warmup": warmup,
-        "source_size": list(SOURCE_SIZE),
-        "window_frames": manifest.video.window_frames,
-        "cold_ms": {"open_and_hash": (opened - began) * 1000, "first_frame": first_s * 1000},
+        "cold_ms": {"open_and_hash": (opened - began) * 1000, "first": first_s * 1000},
         "stages": {name: asdict(value) for name, value in stats.items()},
-        "frames_per_second": 1000 / update,
-        "update_over_encode": update / encode,
-        "reencode_over_update": reencode / update,
+        **more(session, stats),
         "gmacs": manifest.cost.gmacs,
         "gflops": manifest.cost.gflops,
         "flops_convention": manifest.cost.convention,
-        "achieved_gflops_per_s": manifest.cost.gflops / (encode / 1000),
         "params_m": manifest.cost.parameters / 1e6,
         "size_mb": sum(entry.bytes for entry in manifest.files.values()) / 1e6,
         "peak_rss_mb": peak_rss_mb(),
@@ -114,9 +111,70 @@ def measure(
     }
 
 
-def _run_stages(session: Session, clip: np.ndarray, duration_s: float, warmup: int) -> dict[str, list[float]]:
+def _first_frame(session: Session) -> float:
+    frame = moving_shapes(1, *SOURCE_SIZE, seed=1)
+    return _timed(lambda: session.encode_frames(frame))
+
+
+def _first_window(session: PoseSession) -> float:
+    clip = _skeleton(session, 0)
+    return _timed(lambda: session.classify([clip]))
+
+
+def _about_video(session: Session, stats: dict[str, Latency]) -> dict[str, object]:
+    encode, update, reencode = (stats[name].p50_ms for name in ("encode", "update", "reencode_window"))
+    return {
+        "source_size": list(SOURCE_SIZE),
+        "window_frames": session.manifest.video.window_frames,
+        "updates_per_second": 1000 / update,
+        "update_over_encode": update / encode,
+        "reencode_over_update": reencode / update,
+        "achieved_gflops_per_s": session.manifest.cost.gflops / (encode / 1000),
+    }
+
+
+def _about_pose(session: PoseSession, stats: dict[str, Latency]) -> dict[str, object]:
+    return {
+        "window_frames": session.manifest.skeleton.resample.frames,
+        "updates_per_second": 1000 / stats["window"].p50_ms,
+        "four_people_over_one": stats["four_people"].p50_ms / stats["window"].p50_ms,
+        "achieved_gflops_per_s": session.manifest.cost.gflops / (stats["network"].p50_ms / 1000),
+    }
+
+
+def _skeleton(session: PoseSession, seed: int) -> np.ndarray:
+    """Two and a bit seconds of one generated person."""
+    return moving_skeleton(session.manifest.skeleton.layout, 75, seed=seed)
+
+
+def _run_pose_stages(session: PoseSession, duration_s: float, warmup: int) -> dict[str, list[float]]:
+    """Seconds per run of each stage, in turns."""
+    spec = session.manifest.skeleton
+    clips = [_skeleton(session, seed) for seed in range(4)]
+    one = {"skeleton": prepare(clips[0], spec)[None]}
+    if session.manifest.takes_persons:
+        one["persons"] = np.array(1, np.int64)
+    runs: dict[str, Callable[[], object]] = {
+        "prepare": lambda: prepare(clips[0], spec),
+        "network": lambda: session.run(**one),
+        "window": lambda: session.score(session.classify(clips[:1])),
+        "four_people": lambda: session.score(session.classify(clips)),
+    }
+    for run in runs.values():
+        for _ in range(warmup):
+            run()
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + duration_s
+    while len(samples["window"]) < 5 or time.perf_counter() < end:
+        for name, run in runs.items():
+            samples[name].append(_timed(run))
+    return samples
+
+
+def _run_stages(session: Session, duration_s: float, warmup: int) -> dict[str, list[float]]:
     """Seconds per run of each stage. One round: a few single frames, then (seldom) a whole window again."""
     spec, labels = session.manifest.preprocessing, session.labels.current
+    clip = moving_shapes(session.manifest.video.window_frames, *SOURCE_SIZE, seed=1)
     one, window = preprocess_clip(clip[:1], spec), preprocess_clip(clip, spec)
     stream = FrameStream(session)
     clock = iter(range(1, 1 << 40))
@@ -147,7 +205,7 @@ def peak_rss_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def machine(session: Session | None = None) -> dict[str, object]:
+def machine(session: Session | PoseSession | None = None) -> dict[str, object]:
     """What the numbers were measured on."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

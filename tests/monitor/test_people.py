@@ -159,7 +159,7 @@ def video(tmp_path):
 
     path = tmp_path / "black.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (640, 360))
-    for _ in range(12 * FPS):
+    for _ in range(9 * FPS):
         writer.write(BLACK)
     writer.release()
     return path
