@@ -40,6 +40,9 @@ def examine() -> dict[str, Any]:
             "run on CUDA": _why_not_cuda_runtime(),
             "native kernels on CUDA": _native_cuda(),
             "read video and cameras": _why_not("cv2", "video", "reading video"),
+            "find people (MediaPipe)": _why_not_mediapipe(),
+            "train": _first(_why_not(m, "train", "training") for m in ("torch", "lightning")),
+            "read UTD-MHAD and SYSU files": _why_not("scipy", "data", "reading .mat files"),
             "export and convert": _first(
                 _why_not(m, "export", "export") for m in ("torch", "open_clip", "onnx", "onnxscript")
             ),
@@ -77,6 +80,12 @@ def _why_not_cuda_runtime() -> str:
     from ski_edge.runtime.ort import Device, why_not_device
 
     return why_not_device(Device("cuda"))
+
+
+def _why_not_mediapipe() -> str:
+    from ski_edge.monitor.pose import why_not_mediapipe
+
+    return why_not_mediapipe()
 
 
 def _native() -> dict[str, Any]:

@@ -12,9 +12,7 @@ from ski_edge.errors import BadInput
 
 
 def register(app: typer.Typer) -> None:
-    app.command("ensemble", help="Add up the scores of several streams (joint, bone, motions), by given or fitted weights.")(
-        ensemble
-    )
+    app.command("ensemble", help="Add up several streams' scores, by given or fitted weights.")(ensemble)
 
 
 def ensemble(

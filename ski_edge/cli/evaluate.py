@@ -96,6 +96,7 @@ def _test_part(data: Path, split_name: str, spec: Any, classes: tuple[str, ...])
     chosen = np.flatnonzero(opened.labels >= 0) if split_name == "all" else split(opened, split_name)[1]
     unknown = sorted({opened.index.classes[k] for k in opened.labels[chosen]} - set(classes))
     if unknown:
-        raise BadInput(f"the network has no class {unknown[0]!r} ({len(unknown)} such); it has: {', '.join(classes[:8])}")
+        known = ", ".join(classes[:8])
+        raise BadInput(f"the network has no class {unknown[0]!r} ({len(unknown)} such); it has: {known}")
     position = np.array([classes.index(name) if name in classes else -1 for name in opened.index.classes])
     return load_clips(opened, chosen, spec), position[opened.labels[chosen]], opened.column("name")[chosen]

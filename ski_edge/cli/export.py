@@ -16,15 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: str = typer.Option(..., "-m", "--model", help="vificlip, ski-vificlip, ctrgcn, ctrsgcn, hdgcn, stgcn, hyperformer."),
+    model: str = typer.Option(..., "-m", "--model", help="vificlip, ski-vificlip, ctrgcn, stgcn, hyperformer, ..."),
     weights: str = typer.Option(None, help="random, a checkpoint folder, an official file, or openclip:TAG."),
-    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, tiny; base, small, tiny for pose."),
+    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, tiny; pose: base, small, tiny."),
     out: Path = typer.Option(None, help="Bundle folder to write. Default: runs/export/MODEL."),
     classes: str = typer.Option(None, help="Label file, a,b,c, ntu60 or ntu120. Default: the model's, else ntu60."),
     format: str = typer.Option("onnx", help="onnx."),
     precision: str = typer.Option("fp32", help="fp32; for pose also fp16-storage (half the file, float32 arithmetic)."),
     opset: int = typer.Option(18, help="ONNX opset, 18 to 23."),
-    clips: Path = typer.Option(None, help="Folder of videos (pose: of prepared data) for the parity check. Default: generated."),
+    clips: Path = typer.Option(None, help="Videos (pose: prepared data) for the parity check. Default: generated."),
     as_json: bool = JSON,
 ) -> None:
     if format != "onnx":

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def monitor(
-    model: Path = typer.Option(..., "-m", "--model", help="Bundle folder."),
+    model: Path = typer.Option(..., "-m", "--model", help="Bundle folder, or a shipped name (utd27)."),
     source: str = typer.Option(
         ..., "-s", "--source", help="0 (USB camera), a video file, rtsp://..., or replay:FILE that --record wrote."
     ),

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ski_edge.errors import BadInput, require
+from ski_edge.errors import BadInput, SkiEdgeError, require
 from ski_edge.skeleton import LAYOUTS, Layout, from_mediapipe_world, swap_sides
 
 MODEL_FILE = "pose_landmarker_full.task"
@@ -87,6 +87,16 @@ def find_model(file: str | None) -> Path:
         f"{asked} {path} is not there (or empty); get Google's file (Apache-2.0) with: "
         f"mkdir -p {cache.parent} && curl -L -o {cache} {MODEL_URL}"
     )
+
+
+def why_not_mediapipe() -> str:
+    """Empty when people can be found with MediaPipe here, else one line that says why not."""
+    try:
+        require("mediapipe", "pose", "finding people")
+        find_model(None)
+    except SkiEdgeError as error:
+        return str(error)
+    return ""
 
 
 class MediaPipeEstimator:
