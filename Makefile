@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 export SKI_EDGE_DATA ?= ../shared/data
 BIN := $(VENV)/bin
-EXTRAS := cpu,export,train,data,video,pose,plot,dev
+EXTRAS := cpu,export,train,video,pose,plot,dev
 NATIVE := CMakeLists.txt csrc/CMakeLists.txt $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/include/ski_edge/*.h)
 READY := $(VENV)/.ready
 

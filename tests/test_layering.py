@@ -22,7 +22,8 @@ MAY = {
     "data": {"ops", "skeleton"},
     "train": {"models", "data", "ops", "skeleton", "evaluate"},
     "evaluate": {"models", "data", "ops", "skeleton"},
-    "export": {"models", "bundle", "runtime", "skeleton", "data.store", "evaluate.classify", "testing.clips", "testing.skeletons"},
+    "export": {"models", "bundle", "runtime", "skeleton", "data.store", "evaluate.classify"}
+    | {"testing.clips", "testing.skeletons"},
     "testing": {"models", "ops", "skeleton"},
 }
 DEVICE = ("bundle", "runtime", "monitor", "skeleton")

@@ -26,7 +26,7 @@ import numpy as np
 
 from ski_edge.cli.output import seconds
 from ski_edge.evaluate import measure
-from ski_edge.evaluate.ensemble import OFFICIAL, combine
+from ski_edge.evaluate.ensemble import CTRGCN, combine
 from ski_edge.evaluate.scores import read_scores
 from ski_edge.files import write_json
 from ski_edge.runtime.measure import machine
@@ -125,7 +125,7 @@ def collect(runs: list[Run]) -> dict[str, object]:
         first = {run.modality: run for run in group if run.seed == 1}
         if set(first) == set(MODALITIES):
             streams = [read_scores(RUNS / first[m].name / "report" / "scores.npz") for m in MODALITIES]
-            total = combine(streams, OFFICIAL["ctrgcn"])
+            total = combine(streams, CTRGCN)
             summary["four_streams"]["-".join(key)] = {
                 "top1": measure(total.logits, total.labels).top1,
                 "streams": {m: measure(s.logits, s.labels).top1 for m, s in zip(MODALITIES, streams, strict=True)},

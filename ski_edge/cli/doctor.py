@@ -42,7 +42,6 @@ def examine() -> dict[str, Any]:
             "read video and cameras": _why_not("cv2", "video", "reading video"),
             "find people (MediaPipe)": _why_not_mediapipe(),
             "train": _first(_why_not(m, "train", "training") for m in ("torch", "lightning")),
-            "read UTD-MHAD and SYSU files": _why_not("scipy", "data", "reading .mat files"),
             "export and convert": _first(
                 _why_not(m, "export", "export") for m in ("torch", "open_clip", "onnx", "onnxscript")
             ),

@@ -23,7 +23,7 @@ def ensemble(
     as_json: bool = JSON,
 ) -> None:
     from ski_edge.evaluate import measure
-    from ski_edge.evaluate.ensemble import OFFICIAL, combine
+    from ski_edge.evaluate.ensemble import CTRGCN, combine
     from ski_edge.evaluate.ensemble import fit as fitted
     from ski_edge.evaluate.report import write_report
     from ski_edge.evaluate.scores import read_scores, write_scores
@@ -40,8 +40,8 @@ def ensemble(
             chosen, how = tuple(float(weight) for weight in weights.split(",")), "given"
         except ValueError as error:
             raise BadInput(f"--weights must be numbers with commas, got {weights!r}") from error
-    elif len(streams) == len(OFFICIAL["ctrgcn"]):
-        chosen, how = OFFICIAL["ctrgcn"], "CTR-GCN's for joint, bone, joint motion, bone motion, in this order"
+    elif len(streams) == len(CTRGCN):
+        chosen, how = CTRGCN, "CTR-GCN's for joint, bone, joint motion, bone motion, in this order"
     else:
         chosen, how = (1.0,) * len(streams), "equal"
     total = combine(streams, chosen)

@@ -46,7 +46,8 @@ def recipe(tmp_path, waving):
 
 def test_learns_and_leaves_a_checkpoint(recipe, tmp_path):
     rows = []
-    result = train(recipe(epochs=6, drops=[5], repeat=5), tmp_path / "run", threads=1, report=lambda row, _: rows.append(row))
+    made = recipe(epochs=6, drops=[5], repeat=5)
+    result = train(made, tmp_path / "run", threads=1, report=lambda row, _: rows.append(row))
     assert result["finished"]
     assert result["clips"] == {"train": 30, "choose": 15, "test": 45}  # one of three training subjects chooses
     assert result["test_top1"] > 70  # chance is 33
