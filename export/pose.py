@@ -27,7 +27,7 @@ from ski_edge.errors import BadInput, PrecisionNotRealised
 from ski_edge.evaluate.classify import evaluating
 from ski_edge.export.onnx_file import check_no_operators, realised_precision, store_half, write_onnx
 from ski_edge.export.pose_graph import PoseGraph, add_persons_input, leaves_out_empty
-from ski_edge.export.ship import common_metadata, provenance, ship
+from ski_edge.export.ship import common_metadata, provenance, ship, write_card
 from ski_edge.files import new_folder, write_json
 from ski_edge.models.checkpoint import state_of
 from ski_edge.models.pose import PoseNetwork
@@ -48,6 +48,7 @@ def export_pose(
     precision: str,
     opset: int,
     clips: Path | None,
+    card: str | None,
     progress: Callable[[str], None],
 ) -> Path:
     """Write, verify, ship; see `export_model`. clips: folder of prepared data for the parity check."""
@@ -58,6 +59,7 @@ def export_pose(
         progress("running the live model")
         expected = expected_pose(model, reference)
         _write_data(model, work, reference, inputs, expected, precision)
+        write_card(work, card)
         progress("writing the network")
         _write_network(model, work, precision, opset)
         manifest = _describe(model, work, precision, opset)

@@ -13,12 +13,12 @@ from torch import nn
 
 import ski_edge
 from ski_edge.bundle.manifest import Manifest, Provenance, file_entry, write_manifest
-from ski_edge.files import write_json
+from ski_edge.files import write_json, write_text
 from ski_edge.models.checkpoint import state_digest
 from ski_edge.runtime import open_bundle
 from ski_edge.runtime.parity import Parity
 
-PARITY = "parity.json"
+PARITY, CARD = "parity.json", "README.md"
 _PACKAGES = ("ski-edge", "torch", "onnx", "onnxscript", "onnxruntime", "open_clip_torch", "numpy")
 
 
@@ -30,6 +30,12 @@ def ship(work: Path, manifest: Manifest, compare: Callable[[Any], Parity]) -> No
     write_json(work / PARITY, parity.as_dict())
     files = {**manifest.files, PARITY: file_entry(work / PARITY)}
     write_manifest(work, manifest.model_copy(update={"files": files}))
+
+
+def write_card(work: Path, card: str | None) -> None:
+    """The model card, as a file of the bundle like any other."""
+    if card is not None:
+        write_text(work / CARD, card)
 
 
 def common_metadata(model: nn.Module, task: str, opset: int, precision: str) -> dict[str, str]:

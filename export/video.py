@@ -30,7 +30,7 @@ from ski_edge.evaluate.classify import evaluating
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
 from ski_edge.export.live import expected_live, reference_frames
 from ski_edge.export.onnx_file import check_layer_norms, realised_precision, write_onnx
-from ski_edge.export.ship import common_metadata, provenance, ship
+from ski_edge.export.ship import common_metadata, provenance, ship, write_card
 from ski_edge.files import new_folder, write_json
 from ski_edge.models import ViFiCLIP
 from ski_edge.runtime.verify import REFERENCE, Expected, compare
@@ -48,6 +48,7 @@ def export_video(
     precision: str,
     opset: int,
     clips: str | Path | None,
+    card: str | None,
     progress: Progress,
 ) -> Path:
     """Write, verify, ship; see `export_model`. clips: folder of videos for the parity check."""
@@ -60,6 +61,7 @@ def export_video(
         expected = expected_live(model, frames, labels)
         metadata = _metadata(model, opset, labels, expected.labels)
         _write_data(work, labels, frames, inputs, expected)
+        write_card(work, card)
         progress("writing the frame encoder")
         frame_graph = _write_frame_encoder(model, work, opset, metadata)
         text_graph = None

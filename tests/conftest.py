@@ -42,6 +42,24 @@ def texts() -> Path:
 
 
 @pytest.fixture(scope="session")
+def nw_ucla() -> Path:
+    """Folder with NW-UCLA's 1484 JSON files."""
+    return _archive("nw-ucla") / "all_sqe"
+
+
+@pytest.fixture(scope="session")
+def utd_mhad() -> Path:
+    """Folder with UTD-MHAD's 861 .mat files."""
+    return _archive("utd-mhad") / "Skeleton"
+
+
+@pytest.fixture(scope="session")
+def ntu_samples() -> Path:
+    """Folder with the samples of NTU, UAV-Human and Smarthome in it."""
+    return _archive("ntu-samples").parent
+
+
+@pytest.fixture(scope="session")
 def tiny_model():
     import ski_edge
     from ski_edge.testing.weights import clip_like

@@ -25,6 +25,7 @@ def export(
     precision: str = typer.Option("fp32", help="fp32; for pose also fp16-storage (half the file, float32 arithmetic)."),
     opset: int = typer.Option(18, help="ONNX opset, 18 to 23."),
     clips: Path = typer.Option(None, help="Videos (pose: prepared data) for the parity check. Default: generated."),
+    card: Path = typer.Option(None, help="Model card (text) that travels in the bundle as README.md."),
     as_json: bool = JSON,
 ) -> None:
     if format != "onnx":
@@ -41,7 +42,9 @@ def export(
         labels = read_labels(classes) if classes else None
         step(f"building {model}")
         network = resolve_weights(model, weights, arch)
-        export_model(network, out, classes=labels, precision=precision, opset=opset, clips=clips, progress=step)
+        export_model(
+            network, out, classes=labels, precision=precision, opset=opset, clips=clips, card=card, progress=step
+        )
     if weights == "random":
         log("note: the weights are random; speed is real, labels are meaningless until trained weights are used")
     for line in network.config.notes:

@@ -1,35 +1,9 @@
-"""Real data for the readers, and hand-made NTU recordings."""
+"""Hand-made NTU recordings."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-
-def _unpack(config: pytest.Config, name: str) -> Path:
-    """The archive helper of tests/conftest.py, which skips visibly where there is no data."""
-    shared = os.path.join("tests", "conftest.py")
-    plugins = config.pluginmanager.get_plugins()
-    return next(m for m in plugins if str(getattr(m, "__file__", "")).endswith(shared))._archive(name)
-
-
-@pytest.fixture(scope="session")
-def nw_ucla(pytestconfig) -> Path:
-    return _unpack(pytestconfig, "nw-ucla") / "all_sqe"
-
-
-@pytest.fixture(scope="session")
-def utd_mhad(pytestconfig) -> Path:
-    return _unpack(pytestconfig, "utd-mhad") / "Skeleton"
-
-
-@pytest.fixture(scope="session")
-def ntu_samples(pytestconfig) -> Path:
-    """The folder with NTU, UAV-Human and Smarthome in it."""
-    return _unpack(pytestconfig, "ntu-samples").parent
 
 
 @pytest.fixture(scope="session")

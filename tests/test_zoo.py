@@ -1,0 +1,62 @@
+"""What ships: small, whole, equal to what torch computed, and as good as its card says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ski_edge
+from ski_edge.runtime import find_bundle, shipped
+from ski_edge.runtime.verify import verify
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_zoo_is_small():
+    sizes = {name: sum(f.stat().st_size for f in find_bundle(name).iterdir()) for name in shipped()}
+    assert set(sizes) == {"utd27"}
+    assert sizes["utd27"] < 4e6
+    assert sum(sizes.values()) < 12e6
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_bundles_pass_on_this_machine(name):
+    session = ski_edge.open_bundle(name)
+    assert verify(session).passed
+    assert session.manifest.provenance.weights.startswith("trained by ski-edge")
+    assert session.manifest.licence == "Apache-2.0"
+
+
+def test_commands_take_the_name(cli):
+    code, out, err = cli("verify", "utd27")
+    assert code == 0, err
+    assert "passed" in out
+
+
+def test_the_card_tells_what_was_measured():
+    card = (find_bundle("utd27") / "README.md").read_text()
+    records = sorted(ROOT.glob("benchmarks/results/*/*-utd27.json"))
+    record = json.loads(records[-1].read_text())
+    assert record["weights_sha256"] == ski_edge.open_bundle("utd27").manifest.provenance.weights_sha256
+    for number in (record["clips"]["top1"], record["windows"]["top1"], record["windows"]["other_recall"]):
+        assert re.search(rf"\b{number:.1f} %", card), number
+
+
+def test_utd27_knows_clips_of_people_it_never_saw(utd_mhad):
+    """A sample of the test subjects' clips; the whole split is measured in benchmarks/accuracy/utd27.py."""
+    from ski_edge.data.utd import read_utd
+    from ski_edge.evaluate.windows import over_windows
+    from ski_edge.skeleton import LAYOUTS, remap
+
+    session = ski_edge.open_bundle("utd27")
+    names = [f"a{action}_s{subject}_t2" for action in range(1, 28) for subject in (2, 4, 6, 8)]
+    files = [path for name in names for path in utd_mhad.rglob(f"{name}_skeleton.mat")]
+    clips = [remap(read_utd(path)[:, None], LAYOUTS["utd20"], LAYOUTS["kinect20"]) for path in files]
+    labels = [int(re.match(r"a(\d+)_", path.name)[1]) - 1 for path in files]
+    logits = over_windows(session.classify, clips, session.manifest.skeleton)
+    assert len(files) > 100
+    assert (logits[:, :-1].argmax(axis=1) == np.array(labels)).mean() > 0.75
