@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ def export_pose(
     """Write, verify, ship; see `export_model`. clips: folder of prepared data for the parity check."""
     if precision not in PRECISIONS:
         raise BadInput(f"precision {precision!r} is not available here; use {', '.join(PRECISIONS)}")
+    model = copy.deepcopy(model).cpu()
     reference, inputs = reference_skeletons(model, clips)
     with evaluating(model), new_folder(out, is_bundle) as work:
         progress("running the live model")
@@ -82,7 +84,10 @@ def reference_skeletons(model: PoseNetwork, clips: Path | None) -> tuple[list[np
     data = open_data(clips)
     chosen = np.unique(np.linspace(0, len(data) - 1, REFERENCE_CLIPS).round().astype(int))
     found = [remap(data[int(i)], data.index.layout, spec.layout)[:_REFERENCE_FRAMES] for i in chosen]
-    return [clip for clip in found if clip[:, 0].any()], "real clips"
+    found = [clip for clip in found if clip[:, 0].any()]
+    if not found:
+        raise BadInput(f"--clips {clips}: body 1 is empty in all of {len(chosen)} sampled clips; give other data")
+    return found, "real clips"
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ class PoseGraph(nn.Module):
 def leaves_out_empty(model: PoseNetwork) -> bool:
     """Whether the graph takes `persons`: more than one slot, and empty slots hold zeros."""
     spec = model.config.skeleton
-    return spec.persons > 1 and spec.second_body == "zeros"
+    return spec.persons > 1 and spec.second_body == "zeros" and spec.scale != "box"  # a box moves zeros, too
 
 
 def add_persons_input(path: Path, frames: int, persons: int) -> None:

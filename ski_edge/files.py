@@ -129,3 +129,20 @@ def read_json(path: Path, what: str) -> object:
         raise BadInput(f"{what} {path} is not JSON (line {error.lineno}: {error.msg})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise BadInput(f"{what} {path} is not usable JSON: {error}") from error
+
+
+def parse_yaml(text: str, what: str) -> object:
+    """YAML of plain values. Aliases are refused: a page of them can unfold to more than any memory."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: object, index: object) -> object:
+            if self.check_event(yaml.events.AliasEvent):
+                raise BadInput(f"{what}: aliases (*name) are not allowed; write the value out")
+            return super().compose_node(parent, index)
+
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise BadInput(f"{what} is not YAML{line}: {getattr(error, 'problem', None) or error}") from error

@@ -73,10 +73,10 @@ def on_videos(session: PoseSession, videos: list[Path], conf: float) -> dict[str
             estimator = open_estimator("mediapipe", 4)
             summary = Monitor(session, open_source(str(video)), options, estimator).run()
             estimator.close()
-            events = [event for event in read_events(options.out) if event.label != "unknown"]
+            events = [event for event in read_events(options.out) if event["label"] != "unknown"]
         seconds += summary.seconds
         activations += len(events)
-        rows.append({"video": video.name, "seconds": summary.seconds, "events": [event.label for event in events]})
+        rows.append({"video": video.name, "seconds": summary.seconds, "events": [event["label"] for event in events]})
     return {
         "seconds": seconds,
         "activations": activations,

@@ -24,7 +24,8 @@ def evaluate(
     out: Path = typer.Option(None, help="Folder for the report and scores.npz. Default: runs/evaluate/NAME."),
     as_json: bool = JSON,
 ) -> None:
-    out = out or Path("runs/evaluate") / model.resolve().name
+    folder = model.resolve()
+    out = out or Path("runs/evaluate") / (folder.parent.name if folder.name == "checkpoint" else folder.name)
     with steps(quiet=as_json) as step:
         step("reading data")
         from ski_edge.evaluate import measure
@@ -88,11 +89,12 @@ def _test_part(data: Path, split_name: str, spec: Any, classes: tuple[str, ...])
     """(clips in the network's layout, labels as the network counts them, names) of the test part."""
     import numpy as np
 
-    from ski_edge.data.clips import load_clips
+    from ski_edge.data.clips import check_rate, load_clips
     from ski_edge.data.splits import split
     from ski_edge.data.store import open_data
 
     opened = open_data(data)
+    check_rate(opened, spec)
     chosen = np.flatnonzero(opened.labels >= 0) if split_name == "all" else split(opened, split_name)[1]
     unknown = sorted({opened.index.classes[k] for k in opened.labels[chosen]} - set(classes))
     if unknown:

@@ -27,7 +27,7 @@ class ClipEntry(Contract):
 
     name: str
     label: int = Field(ge=-1)  # index into classes; -1: not labelled
-    frames: int = Field(gt=0)
+    frames: int = Field(gt=0, le=1_000_000)  # nine hours
     subject: int = -1
     camera: int = -1
     setup: int = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,12 @@ class Scores:
 
 def write_scores(path: Path, scores: Scores) -> None:
     """One npz, no pickled objects."""
-    np.savez_compressed(
-        path, logits=scores.logits, labels=scores.labels, names=scores.names, classes=np.array(scores.classes)
-    )
+    temporary = path.with_name(f".{path.name}")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, logits=scores.logits, labels=scores.labels, names=scores.names, classes=np.array(scores.classes)
+        )
+    os.replace(temporary, path)
 
 
 def read_scores(path: Path) -> Scores:

@@ -22,7 +22,8 @@ def windows(clip: np.ndarray, spec: SkeletonInput) -> list[np.ndarray]:
     if spare <= 0:
         return [clip]
     starts = np.unique(np.linspace(0, spare, _WINDOWS).round().astype(int))
-    return [clip[start : start + span] for start in starts]
+    parts = [clip[start : start + span] for start in starts]
+    return [part for part in parts if part[:, 0].any()] or [clip]  # where body 1 is away there is nothing to see
 
 
 def over_windows(

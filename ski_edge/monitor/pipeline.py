@@ -153,6 +153,10 @@ class Monitor:
         recorded = self.source.header
         if recorded.model_sha256 != sha256_file(self.session.folder / MANIFEST):
             self.note(f"recorded with another bundle ({recorded.model}), so its decisions may have been others")
+        now = {"every_s": self.watch.every_s, **asdict(self.options.rules)}
+        for key in sorted(now.keys() & recorded.config.keys()):
+            if now[key] != recorded.config[key]:
+                self.note(f"recorded with {key} {recorded.config[key]}, replayed with {now[key]}: decisions may differ")
 
     def _open_video(self, stack: contextlib.ExitStack) -> tuple[Annotator | None, VideoFile | None]:
         if not (self.options.save_video or self.options.window):

@@ -81,7 +81,9 @@ class OnnxEstimator:
         self._look = self._reader(path, self._run(np.zeros((self._height, self._width, 3), np.float32)))
 
     def estimate(self, frame: np.ndarray, timestamp_s: float) -> list[Body]:
-        found = sorted(self._look(frame), key=lambda person: -person.score)
+        # A network in half precision can overflow to NaN on a strange picture: nobody was found there.
+        found = [person for person in self._look(frame) if np.isfinite(person.keypoints).all()]
+        found.sort(key=lambda person: -person.score)
         bodies = []
         for person in found[: self._persons]:
             pixels, visibility = person.keypoints[:, :2], np.clip(person.keypoints[:, 2], 0, 1)

@@ -35,6 +35,8 @@ class PoseWindow:
             raise BadInput("a pose holds NaN or infinity; leave frames without a pose away")
         if not math.isfinite(timestamp) or (last is not None and timestamp <= last[0]):
             raise BadInput(f"timestamps must grow; got {timestamp} s after {last[0] if last else None} s")
+        if last is not None and timestamp - last[0] > self.max_gap_s:
+            self._ring.clear()  # after such a hole the window fills anew, as for somebody who just came
         self._ring.append((timestamp, np.array(joints, np.float32)))
         # One pose before the window's start stays: the first moment of the window is interpolated from it.
         while len(self._ring) > 1 and self._ring[1][0] <= timestamp - self.seconds:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from ski_edge.contracts import Contract
 from ski_edge.errors import BadInput
-from ski_edge.files import read_text
+from ski_edge.files import parse_yaml, read_text
 
 MAX_JOINTS = 256
 
@@ -202,11 +201,7 @@ def read_layout(path: Path) -> Layout:
     centre: [wrist]
     pairs: []                                                                 # optional: left, right
     """
-    try:
-        raw = yaml.safe_load(read_text(path, "layout"))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
-        raise BadInput(f"layout {path} is not YAML{line}: {getattr(error, 'problem', error)}") from error
+    raw = parse_yaml(read_text(path, "layout"), f"layout {path}")
     known = {"name", "joints", "bones", "centre", "pairs", "hyperedges"}
     if not isinstance(raw, dict) or not {"name", "joints", "bones", "centre"} <= raw.keys() <= known:
         raise BadInput(f"layout {path} must have the keys name, joints, bones, centre (and may have pairs, hyperedges)")

@@ -45,8 +45,9 @@ class EvenSample(Contract):
         return np.floor(np.linspace(0, length - 1, self.frames))
 
     def random_positions(self, length: int, rng: np.random.Generator) -> np.ndarray:
-        """Sorted draws without replacement from 100 copies of every frame."""
-        return np.sort(rng.choice(100 * length, self.frames, replace=False) % length).astype(float)
+        """Sorted draws without replacement from 100 copies of every frame (more where that is too few)."""
+        copies = max(100, -(-self.frames // length))
+        return np.sort(rng.choice(copies * length, self.frames, replace=False) % length).astype(float)
 
 
 class UniformSample(Contract):

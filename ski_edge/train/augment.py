@@ -18,17 +18,22 @@ def augment(clips: Tensor, recipe: Recipe, layout: Layout, generator: torch.Gene
         shape = (len(clips), 1, 1, layout.num_joints, 1)
         held = torch.rand(shape, generator=generator, device=clips.device) < recipe.drop_joints
         clips = torch.where(held, clips[:, :1], clips)
-    if recipe.noise_m:
-        clips = clips + recipe.noise_m * torch.randn(clips.shape, generator=generator, device=clips.device)
+    if recipe.noise:
+        clips = clips + recipe.noise * torch.randn(clips.shape, generator=generator, device=clips.device)
     return clips * present
 
 
-def rotate(clips: Tensor, largest: tuple[float, float, float], generator: torch.Generator) -> Tensor:
-    """One rotation R = Rz Ry Rx per clip about the origin, angles uniform up to `largest` (CTR-GCN's random_rot)."""
-    if not any(largest):
+def rotate(clips: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """One rotation per clip about the origin, angles uniform up to `recipe.rotate`.
+
+    Order xyz is CTR-GCN's random_rot (R = Rz Ry Rx before the joint); zyx is its NW-UCLA feeder, where the joint stands
+    before the matrix, so that y turns first, then x.
+    """
+    if not any(recipe.rotate):
         return clips
     draw = torch.rand((len(clips), 3), generator=generator, device=clips.device, dtype=clips.dtype)
-    return apply_rotation(clips, rotation((2 * draw - 1) * torch.tensor(largest, device=clips.device)))
+    matrices = rotation((2 * draw - 1) * torch.tensor(recipe.rotate, device=clips.device))
+    return apply_rotation(clips, matrices if recipe.rotate_order == "xyz" else matrices.transpose(1, 2))
 
 
 def apply_rotation(clips: Tensor, matrices: Tensor) -> Tensor:

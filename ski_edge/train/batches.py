@@ -9,15 +9,10 @@ import torch
 from torch import Tensor
 
 from ski_edge.errors import BadInput
-from ski_edge.skeleton import SkeletonInput, arrange, box, prepare, to_modality
+from ski_edge.skeleton import arrange, box, to_modality
 from ski_edge.skeleton.resample import neighbours, take
 from ski_edge.train.augment import augment, rotate
 from ski_edge.train.recipe import Recipe
-
-
-def to_network(clips: list[np.ndarray], spec: SkeletonInput) -> Tensor:
-    """Evaluation input of clips in metres: float32 [N, 3, T, V, M], no augmentation."""
-    return torch.from_numpy(np.stack([prepare(clip, spec) for clip in clips]))
 
 
 class ClipBatches:
@@ -59,11 +54,11 @@ class ClipBatches:
         if spec.scale == "box":  # the box is that of the whole turned clip
             whole = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)  # padded with its own last frame
             clips = self.frames[starts + torch.from_numpy(whole).to(self.device)]
-            clips = box(rotate(clips, self.recipe.rotate, generator), spec)
+            clips = box(rotate(clips, self.recipe, generator), spec)
             rows = torch.arange(len(clips), device=self.device)[:, None] * clips.shape[1]
             clips = take(clips.flatten(0, 1), rows + before, rows + after, weight, real)
             clips = augment(clips, self.recipe, spec.layout, generator)
         else:
             clips = take(self.frames, starts + before, starts + after, weight, real)
-            clips = rotate(augment(clips, self.recipe, spec.layout, generator), self.recipe.rotate, generator)
+            clips = rotate(augment(clips, self.recipe, spec.layout, generator), self.recipe, generator)
         return to_modality(clips, spec.layout, spec.modality, spec.root_trajectory).permute(0, 4, 1, 3, 2)

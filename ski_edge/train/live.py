@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ski_edge.data.store import SkeletonData
+from ski_edge.errors import BadInput
 from ski_edge.skeleton import arrange, to_modality
 from ski_edge.skeleton.resample import FixedSeconds
 from ski_edge.train.augment import augment, rotate
@@ -32,7 +33,7 @@ def moving_part(clip: np.ndarray, fps: float) -> tuple[int, int]:
     speed = np.linalg.norm(np.diff(clip[:, 0], axis=0), axis=-1).mean(axis=-1)  # [T - 1]
     if not speed.any():
         return 0, len(clip)
-    width = max(1, round(_SMOOTH_S * fps))
+    width = min(max(1, round(_SMOOTH_S * fps)), len(speed))
     smooth = np.convolve(speed, np.ones(width) / width, mode="same")
     fast = np.flatnonzero(smooth > _MOVING * smooth.max())
     return int(fast[0]), int(fast[-1]) + 2
@@ -182,6 +183,8 @@ class LiveBatches:
         recipe: Recipe,
         device: torch.device,
     ) -> None:
+        if not clips:
+            raise BadInput("there is not one training clip; check the split")
         self.recipe, self.device, self.other = recipe, device, len(data.index.classes)
         arranged = [arrange(clip, recipe.skeleton) for clip in clips]
         self.maker = WindowMaker(arranged, labels, data.column("subject")[which], recipe)
@@ -206,6 +209,6 @@ class LiveBatches:
             )
             windows = np.stack([self.maker.draw(None if label == self.other else int(label), rng) for label in labels])
             clips = torch.from_numpy(windows[rank::world]).to(self.device)
-            clips = rotate(augment(clips, recipe, spec.layout, generator), recipe.rotate, generator)
+            clips = rotate(augment(clips, recipe, spec.layout, generator), recipe, generator)
             stream = to_modality(clips, spec.layout, spec.modality, spec.root_trajectory)
             yield stream.permute(0, 4, 1, 3, 2), torch.from_numpy(labels[rank::world]).to(self.device)

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from ski_edge.data.clips import load_clips
+from ski_edge.data.clips import check_rate, load_clips
 from ski_edge.data.splits import split, validation_part
 from ski_edge.data.store import open_data
 from ski_edge.errors import BadInput, require
-from ski_edge.evaluate.classify import classify, run
+from ski_edge.evaluate.classify import classify
 from ski_edge.evaluate.metrics import measure
 from ski_edge.files import write_json
 from ski_edge.models import create_model, save_model
-from ski_edge.train.batches import ClipBatches, to_network
+from ski_edge.train.batches import ClipBatches
 from ski_edge.train.live import LiveBatches
 from ski_edge.train.recipe import Recipe
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
@@ -42,7 +42,7 @@ class Data:
 
     classes: tuple[str, ...]
     train: ClipBatches | LiveBatches
-    choose: tuple[Tensor, np.ndarray] | None  # inputs and labels that choose the epoch; None: the last one is taken
+    choose: tuple[list[np.ndarray], np.ndarray] | None  # what chooses the epoch; None: the last one is taken
     test: tuple[list[np.ndarray], np.ndarray]
     counts: dict[str, int]
 
@@ -69,9 +69,7 @@ def train(
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = lightning.Fabric(accelerator="auto", devices=world, precision=_FABRIC[recipe.precision])
     fabric.launch()
-    folder = RunFolder(out)
-    state = folder.open(recipe, resume) if fabric.is_global_zero else None
-    state = fabric.broadcast(state)
+    _check_processes(recipe, fabric)
     data = load(recipe, fabric.device)
     model = create_model(
         recipe.model,
@@ -82,6 +80,10 @@ def train(
         weights=f"trained by ski-edge (seed {recipe.seed}) on {recipe.data.name}, split {recipe.split}",
         **recipe.options,
     )
+    # Opened last: a start that fails must leave no folder behind.
+    folder = RunFolder(out)
+    state = folder.open(recipe, resume) if fabric.is_global_zero else None
+    state = fabric.broadcast(state)
     session = _Session(recipe, model, data, fabric, folder, state)
     finished = session.train(began, stop_after_s, report)
     return session.conclude(finished) if fabric.is_global_zero else {}
@@ -99,6 +101,7 @@ def load(recipe: Recipe, device: torch.device) -> Data:
     if not len(test_part):
         raise BadInput(f"split {recipe.split} leaves no test clip in {recipe.data}")
     spec, labels = recipe.skeleton, data.labels
+    check_rate(data, spec)
     counts = {"train": len(train_part), "choose": len(choose_part), "test": len(test_part)}
     clips = load_clips(data, train_part, spec)
     if recipe.live is not None:
@@ -109,7 +112,7 @@ def load(recipe: Recipe, device: torch.device) -> Data:
         classes = data.index.classes
     choose = None
     if len(choose_part):
-        choose = (to_network(load_clips(data, choose_part, spec), spec), labels[choose_part])
+        choose = (load_clips(data, choose_part, spec), labels[choose_part])
     return Data(classes, batches, choose, (load_clips(data, test_part, spec), labels[test_part]), counts)
 
 
@@ -131,11 +134,14 @@ class _Session:
         self.epoch, self.best, self.seconds = 0, {"epoch": -1, "top1": -1.0}, 0.0
         if state is not None:
             model.load_state_dict(state["model"])
-            optimiser.load_state_dict(state["optimiser"])
             self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
             if fabric.is_global_zero:
                 folder.trim_log(self.epoch)
         self.model, self.optimiser = fabric.setup(model, optimiser)
+        if state is not None:  # after setup: momentum must lie where the parameters now are
+            self.optimiser.load_state_dict(state["optimiser"])
+            if state["scaler"]:
+                fabric.strategy.precision.load_state_dict(state["scaler"])
 
     def train(self, began: float, stop_after_s: float | None, report: Report) -> bool:
         """Epochs to the end (True), or until the time is over (False)."""
@@ -150,7 +156,7 @@ class _Session:
 
     def _epoch(self) -> dict[str, Any]:
         started, recipe = time.monotonic(), self.recipe
-        torch.manual_seed(recipe.seed * 100_003 + self.epoch)  # dropout
+        torch.manual_seed((recipe.seed * 100_003 + self.epoch) * 1009 + self.fabric.global_rank)  # dropout
         lr = recipe.lr_at(self.epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
@@ -181,8 +187,8 @@ class _Session:
         """Accuracy on the choosing part; the first best epoch becomes the checkpoint."""
         top1: float | str = ""
         if self.data.choose is not None:
-            inputs, labels = self.data.choose
-            top1 = measure(run(self.network, inputs.numpy(), self.fabric.device), labels).top1
+            clips, labels = self.data.choose
+            top1 = measure(classify(self.network, clips, self.fabric.device), labels).top1
         if self.data.choose is None or top1 > self.best["top1"]:
             self.best = {"epoch": self.epoch, "top1": top1}
             save_model(self.network.eval(), self.folder.folder / CHECKPOINT)
@@ -195,6 +201,7 @@ class _Session:
             {
                 "model": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                "scaler": self.fabric.strategy.precision.state_dict(),  # of fp16's loss scale; else empty
                 "epoch": self.epoch,
                 "best": self.best,
                 "seconds": self.seconds,
@@ -225,6 +232,8 @@ class _Session:
             "seconds": round(self.seconds, 1),
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "device": str(self.fabric.device),
+            "processes": self.fabric.world_size,
+            "precision": self.recipe.precision,
             "torch": torch.__version__,
         }
         if finished:
@@ -236,6 +245,15 @@ class _Session:
             result["test_mean_recall"] = metrics.mean_recall
         write_json(self.folder.folder / RESULT, result)
         return result
+
+
+def _check_processes(recipe: Recipe, fabric: Any) -> None:
+    if recipe.batch_size % fabric.world_size:
+        raise BadInput(
+            f"batch_size {recipe.batch_size} does not divide among {fabric.world_size} processes; change one of them"
+        )
+    if recipe.precision == "fp16" and fabric.device.type == "cpu":
+        raise BadInput("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
 
 
 def _keep_memory() -> None:

@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from ski_edge.contracts import Contract
 from ski_edge.errors import BadInput
-from ski_edge.files import read_text
+from ski_edge.files import parse_yaml, read_text
 from ski_edge.skeleton import SkeletonInput
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -40,7 +39,8 @@ class Recipe(Contract):
 
     # Augmentation, per clip
     rotate: tuple[float, float, float] = (0.0, 0.0, 0.0)  # radians: largest turn about x, y, z
-    noise_m: float = Field(0.0, ge=0)  # standard deviation of joint noise, in units of the arranged clip
+    rotate_order: Literal["xyz", "zyx"] = "xyz"  # which axis turns first
+    noise: float = Field(0.0, ge=0)  # standard deviation, in what the arranged clip counts: metres, or mean bones
     drop_joints: float = Field(0.0, ge=0, lt=1)  # chance that a joint stays where it was in the first frame
     stretch_bones: float = Field(0.0, ge=0, lt=1)  # every bone longer or shorter by up to this share (other people)
     change_speed: float = Field(0.0, ge=0, lt=1)  # live windows: time faster or slower by up to this share
@@ -69,6 +69,12 @@ class Recipe(Contract):
             raise ValueError(f"drops must be ascending epochs below {self.epochs}, got {list(self.drops)}")
         if self.live is not None and self.skeleton.resample.name != "fixed-seconds":
             raise ValueError("live windows need skeleton.resample.name: fixed-seconds")
+        if self.live is not None and (self.skeleton.centre != "each-frame" or self.skeleton.scale == "box"):
+            raise ValueError("live windows need skeleton.centre: each-frame and no box: a stream has no first frame")
+        if taken := sorted(self.options.keys() & {"model", "seed", "classes", "num_classes", "weights", "layout"}):
+            raise ValueError(f"options.{taken[0]} is not for options; the recipe or the data decide it")
+        if taken := sorted(self.options.keys() & set(type(self).model_fields)):
+            raise ValueError(f"options.{taken[0]} is a field of the recipe itself; write it there")
         return self
 
     def lr_at(self, epoch: int) -> float:
@@ -87,11 +93,7 @@ def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
         raise BadInput(f"recipe {name!r} is not known; the choices are: {known}, or a .yaml file")
-    try:
-        fields = yaml.safe_load(read_text(path, "recipe"))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
-        raise BadInput(f"recipe {path} is not YAML{line}: {getattr(error, 'problem', error)}") from error
+    fields = parse_yaml(read_text(path, "recipe"), f"recipe {path}")
     if not isinstance(fields, dict):
         raise BadInput(f"recipe {path} must be a list of key: value lines")
     for item in overrides or []:
@@ -115,7 +117,4 @@ def _override(fields: dict[str, Any], item: str) -> None:
         place = place.setdefault(part, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict):
             raise BadInput(f"{key} does not name a field: {part} holds a value, not fields")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{key}: {value!r} is not a YAML value") from error
+    place[last] = parse_yaml(value, f"{key}={value[:40]}")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ski_edge.errors import BadInput
-from ski_edge.files import read_json, write_json
+from ski_edge.files import read_json, write_json, write_text
 from ski_edge.train.recipe import Recipe
 
 RECIPE, LOG, STATE, CHECKPOINT, RESULT = "recipe.json", "log.csv", "state.pt", "checkpoint", "result.json"
@@ -66,4 +66,4 @@ class RunFolder:
         path = self.folder / LOG
         if path.exists():
             lines = path.read_text("utf-8").splitlines(keepends=True)
-            path.write_text("".join(lines[: epochs + 1]), "utf-8")
+            write_text(path, "".join(lines[: epochs + 1]))

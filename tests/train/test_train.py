@@ -84,7 +84,7 @@ def test_live_windows_have_a_class_for_everything_else(recipe, tmp_path):
         "resample": {"name": "fixed-seconds", "frames": 8, "seconds": 0.8},
     }
     live = {"windows": 48, "other_share": 0.25}
-    augmentation = {"noise_m": 0.02, "drop_joints": 0.05, "stretch_bones": 0.1, "change_speed": 0.2}
+    augmentation = {"noise": 0.02, "drop_joints": 0.05, "stretch_bones": 0.1, "change_speed": 0.2}
     made = recipe(skeleton=skeleton, live=live, select="last", epochs=2, drops=[], **augmentation)
     result = train(made, tmp_path / "run", threads=1)
     assert result["chosen_epoch"] == 2
@@ -143,7 +143,8 @@ def test_overrides():
     for item, says in (
         ("seed", "must be KEY=VALUE"),
         ("lr.x=1", "does not name a field"),
-        ("seed=[", "not a YAML value"),
+        ("seed=[", "is not YAML"),
+        ("seed=2020-13-45", "is not YAML"),
     ):
         with pytest.raises(BadInput, match=says):
             read_recipe("utd-ctrgcn", [item])
@@ -176,7 +177,7 @@ def test_stretched_bones_keep_the_tree():
 def test_a_missing_body_is_not_augmented():
     clip = torch.from_numpy(moving_skeleton(KINECT, 4, persons=2))[None]
     clip[:, 1:3, 1] = 0
-    made = read_recipe("utd-ctrgcn", ["noise_m=0.1", "drop_joints=0.2", "stretch_bones=0.1"])
+    made = read_recipe("utd-ctrgcn", ["noise=0.1", "drop_joints=0.2", "stretch_bones=0.1"])
     got = augment(clip, made, KINECT, torch.Generator().manual_seed(0))
     assert not got[:, 1:3, 1].any()
     assert got[:, 1:3, 0].any()
