@@ -61,6 +61,8 @@ def train(
     stop_after_s: stop after the epoch that passes this many seconds, to be resumed; the result says finished: false.
     """
     lightning = require("lightning", "train", "training")
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise BadInput("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     began = time.monotonic()
     if threads:
         torch.set_num_threads(threads)
@@ -252,8 +254,6 @@ def _check_processes(recipe: Recipe, fabric: Any) -> None:
         raise BadInput(
             f"batch_size {recipe.batch_size} does not divide among {fabric.world_size} processes; change one of them"
         )
-    if recipe.precision == "fp16" and fabric.device.type == "cpu":
-        raise BadInput("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
 
 
 def _keep_memory() -> None:

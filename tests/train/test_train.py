@@ -181,3 +181,57 @@ def test_a_missing_body_is_not_augmented():
     got = augment(clip, made, KINECT, torch.Generator().manual_seed(0))
     assert not got[:, 1:3, 1].any()
     assert got[:, 1:3, 0].any()
+
+
+def test_live_training_goes_on_to_the_same_numbers(recipe, tmp_path):
+    """Other random choices than whole clips make: windows, dropout, cosine."""
+    skeleton = {
+        "layout": "kinect20",
+        "persons": 1,
+        "centre": "each-frame",
+        "resample": {"name": "fixed-seconds", "frames": 8, "seconds": 0.8},
+    }
+    changes = {"skeleton": skeleton, "live": {"windows": 32}, "schedule": "cosine", "drops": [], "epochs": 2}
+    made = recipe(**changes, options={"dropout": 0.3}, noise=0.02, stretch_bones=0.1, select="last")
+    train(made, tmp_path / "whole", threads=1)
+    train(made, tmp_path / "parts", threads=1, stop_after_s=0.0)
+    train(made, tmp_path / "parts", threads=1, resume=True)
+    first, second = (torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("whole", "parts"))
+    for name, tensor in first["model"].items():
+        assert torch.equal(tensor, second["model"][name]), name
+    for key, entry in first["optimiser"]["state"].items():
+        assert torch.equal(entry["momentum_buffer"], second["optimiser"]["state"][key]["momentum_buffer"])
+
+
+def test_a_failed_start_leaves_nothing(recipe, tmp_path):
+    with pytest.raises(BadInput, match="holds no prepared data"):
+        train(recipe(data=str(tmp_path / "nowhere")), tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is fine on a GPU")
+def test_fp16_on_a_cpu_is_refused(recipe, tmp_path):
+    with pytest.raises(BadInput, match="fp16 needs a GPU"):
+        train(recipe(precision="fp16"), tmp_path / "run", threads=1)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(recipe, tmp_path, waving):
+    """torchrun on the CPU: both see their half of every batch, one writes the run."""
+    import subprocess
+    import sys
+
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({**FIELDS, "data": str(waving), "epochs": 2, "drops": []}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "ski_edge.cli.main", "train", str(path), "--out", str(tmp_path / "run"), "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["finished"], result["processes"]) == (True, 2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_a_gpu_goes_on(recipe, tmp_path):
+    train(recipe(), tmp_path / "run", stop_after_s=0.0)
+    assert train(recipe(), tmp_path / "run", resume=True)["finished"]
