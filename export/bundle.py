@@ -57,6 +57,12 @@ def export_model(
 def compare_live(session: Session | PoseSession, model: nn.Module, clips: str | Path | None = None) -> Parity:
     """Compare an open bundle with the live model, on generated inputs or on real clips (see `export_model`)."""
     if isinstance(session, PoseSession):
+        wanted, got = session.manifest, model.config
+        if (wanted.skeleton, wanted.num_classes) != (got.skeleton, got.num_classes):
+            raise BadInput(
+                f"these weights are another network ({got.skeleton.layout.name}, {got.num_classes} classes) than the "
+                f"bundle's ({wanted.skeleton.layout.name}, {wanted.num_classes}), or expect other input"
+            )
         skeletons, inputs = reference_skeletons(model, Path(clips) if clips is not None else None)
         return compare_pose(session, skeletons, inputs, expected_pose(model, skeletons))
     return compare_video(session, model, *reference_frames(clips))

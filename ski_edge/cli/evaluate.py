@@ -73,8 +73,10 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
         about = {"model": config.model, "arch": config.arch, "weights": config.weights, "device": str(device)}
         return config.class_names, config.skeleton, lambda clips: classify(network, clips, device), about
     from ski_edge.evaluate.windows import over_windows
-    from ski_edge.runtime import PoseSession, open_bundle
+    from ski_edge.runtime import PoseSession, find_bundle, open_bundle, shipped
 
+    if not find_bundle(model).exists():
+        raise BadInput(f"{model} is no checkpoint, no bundle and no shipped name ({', '.join(shipped())})")
     session = open_bundle(model)
     if not isinstance(session, PoseSession):
         raise BadInput(f"{model} is a {session.task} bundle; evaluate measures skeleton classifiers")

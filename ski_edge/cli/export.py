@@ -20,7 +20,9 @@ def export(
     weights: str = typer.Option(None, help="random, a checkpoint folder, an official file, or openclip:TAG."),
     arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, tiny; pose: base, small, tiny."),
     out: Path = typer.Option(None, help="Bundle folder to write. Default: runs/export/MODEL."),
-    classes: str = typer.Option(None, help="Label file, a,b,c, ntu60 or ntu120. Default: the model's, else ntu60."),
+    classes: str = typer.Option(
+        None, help="Label file, a,b,c, ntu60 or ntu120 (video models). Default: the model's, else ntu60."
+    ),
     format: str = typer.Option("onnx", help="onnx."),
     precision: str = typer.Option("fp32", help="fp32; for pose also fp16-storage (half the file, float32 arithmetic)."),
     opset: int = typer.Option(18, help="ONNX opset, 18 to 23."),
@@ -39,7 +41,7 @@ def export(
         from ski_edge.export import export_model
         from ski_edge.models import resolve_weights
 
-        labels = read_labels(classes) if classes else None
+        labels = read_labels(classes) if classes is not None else None
         step(f"building {model}")
         network = resolve_weights(model, weights, arch)
         export_model(

@@ -127,7 +127,10 @@ def open_any(source: str, timeout_s: float) -> Any:
     from ski_edge.monitor.trace import ReplaySource
 
     if is_replay(source):
-        return ReplaySource(Path(source.removeprefix("replay:")))
+        file = source.removeprefix("replay:")
+        if not file:
+            raise BadInput("--source replay: needs a file, replay:FILE, that --record wrote")
+        return ReplaySource(Path(file))
     return open_source(source, timeout_s)
 
 
@@ -143,8 +146,8 @@ def check_record(record: Path | None, overwrite: bool) -> None:
     """Said before anything is opened or removed."""
     if record is None:
         return
-    if record.is_dir():
-        raise BadInput(f"--record {record} is a directory; give the name of a new file")
+    if (record.exists() and not record.is_file()) or record.is_symlink():
+        raise BadInput(f"--record {record} is no plain file; give the name of a new one")
     if record.exists() and not overwrite:
         raise BadInput(f"--record {record} exists; give another name, or --overwrite")
     if not record.parent.is_dir():

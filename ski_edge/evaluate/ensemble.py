@@ -17,8 +17,10 @@ _GRID = np.round(np.arange(0, 1.01, 0.1), 1)
 def combine(streams: list[Scores], weights: tuple[float, ...]) -> Scores:
     """Weighted sum of logits. All streams must have scored the same clips in the same classes."""
     check_same(streams)
-    if len(weights) != len(streams) or not np.isfinite(weights).all() or not any(weights):
-        raise BadInput(f"{len(streams)} streams need as many weights, not all zero; got {list(weights)}")
+    if len(weights) != len(streams) or not np.isfinite(weights).all() or min(weights) < 0 or not any(weights):
+        raise BadInput(
+            f"{len(streams)} streams need as many weights, none below zero, not all zero; got {list(weights)}"
+        )
     first = streams[0]
     total = sum(weight * stream.logits.astype(np.float64) for weight, stream in zip(weights, streams, strict=True))
     return Scores(total.astype(np.float32), first.labels, first.names, first.classes)

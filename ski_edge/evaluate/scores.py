@@ -37,7 +37,8 @@ def read_scores(path: Path) -> Scores:
         with np.load(path, allow_pickle=False) as data:
             logits, labels, names, classes = (data[key] for key in ("logits", "labels", "names", "classes"))
     except Exception as error:  # numpy's reader raises nearly anything on a damaged file
-        raise BadInput(f"{path} holds no scores: {error}; make them with: ski-edge evaluate") from error
+        kind = type(error).__name__  # its text may advise to load pickles
+        raise BadInput(f"{path} holds no scores ({kind}); make them with: ski-edge evaluate") from error
     fits = logits.ndim == 2 and labels.shape == names.shape == logits.shape[:1] and classes.shape == logits.shape[1:]
     if not fits or logits.dtype != np.float32 or labels.dtype != np.int64 or not np.isfinite(logits).all():
         raise BadInput(f"{path} does not fit together; make it again with: ski-edge evaluate")

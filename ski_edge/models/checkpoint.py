@@ -21,6 +21,7 @@ def save_model(model: nn.Module, folder: str | Path) -> None:
     """Write a checkpoint folder (an existing checkpoint is replaced)."""
     with new_folder(Path(folder), is_checkpoint) as work:
         save_file(state_of(model), work / WEIGHTS)
+        (work / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone; another user may run the device
         write_json(work / CONFIG, model.config.model_dump(mode="json"))
 
 

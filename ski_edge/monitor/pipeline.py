@@ -151,6 +151,8 @@ class Monitor:
         if not isinstance(self.source, ReplaySource):
             return
         recorded = self.source.header
+        if not self.source.whole:
+            self.note(f"{self.source.name}: the recording was cut short; this is what there is of it")
         if recorded.model_sha256 != sha256_file(self.session.folder / MANIFEST):
             self.note(f"recorded with another bundle ({recorded.model}), so its decisions may have been others")
         now = {"every_s": self.watch.every_s, **asdict(self.options.rules)}

@@ -131,6 +131,17 @@ def read_trace(path: Path) -> tuple[TraceHeader, Iterator[tuple[float, list[Body
     return header, _records(path, lines, LAYOUTS[header.layout])
 
 
+def ends_properly(path: Path) -> bool:
+    """Whether the recording was closed; what a killed one holds plays, but it is not all there was."""
+    squeeze = zlib.decompressobj(_GZIP)
+    with open(path, "rb") as file:
+        while not squeeze.eof and (block := file.read(1 << 16)):
+            while block and not squeeze.eof:
+                squeeze.decompress(block, 1 << 20)
+                block = squeeze.unconsumed_tail
+    return squeeze.eof
+
+
 def _records(path: Path, lines: Iterator[bytes], layout: Layout) -> Iterator[tuple[float, list[Body]]]:
     last = -math.inf
     for number, line in enumerate(lines, start=1):
@@ -227,6 +238,7 @@ class ReplaySource:
         self.expected_frames = len(times)
         self.stats = SourceStats()
         self._seconds = times[-1]
+        self.whole = ends_properly(path)  # False: the recording was killed, or the file cut
         # Broadcast: a picture of any size costs nothing until somebody draws on it.
         self._black = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (*self.size, 3))
         self.first = RecordedFrame(self._black, times[0], time.monotonic(), True, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ski_edge.bundle.manifest import SkeletonManifest, check_files, read_manifest
-from ski_edge.errors import DeviceRefused
+from ski_edge.errors import BadInput, DeviceRefused
 from ski_edge.runtime.ort import parse_device
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Session
@@ -25,6 +25,11 @@ def open_bundle(
     if backend not in ("auto", *BACKENDS):
         raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
     folder = find_bundle(folder)
+    if not folder.exists():
+        raise BadInput(
+            f"bundle {folder} does not exist, and no bundle of this name ships ({', '.join(shipped())}); "
+            f"make one with: ski-edge export --out {folder}"
+        )
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     kind = PoseSession if isinstance(manifest, SkeletonManifest) else Session

@@ -86,6 +86,8 @@ def train(
     folder = RunFolder(out)
     state = folder.open(recipe, resume) if fabric.is_global_zero else None
     state = fabric.broadcast(state)
+    if state is not None and state["epoch"] == recipe.epochs and (done := folder.result()):
+        return done if fabric.is_global_zero else {}
     session = _Session(recipe, model, data, fabric, folder, state)
     finished = session.train(began, stop_after_s, report)
     return session.conclude(finished) if fabric.is_global_zero else {}

@@ -46,6 +46,12 @@ class RunFolder:
         except Exception as error:  # torch raises a dozen kinds on a damaged file
             raise BadInput(f"{state} cannot be read: {error}; start again in another folder") from error
 
+    def result(self) -> dict[str, Any]:
+        """What result.json holds, if the run is finished, else nothing."""
+        path = self.folder / RESULT
+        content = read_json(path, "result of the run") if path.exists() else None
+        return content if isinstance(content, dict) and content.get("finished") else {}
+
     def save_state(self, state: dict[str, Any]) -> None:
         temporary = self.folder / f".{STATE}"
         torch.save(state, temporary)
@@ -56,7 +62,7 @@ class RunFolder:
     def log(self, row: dict[str, Any], first: bool) -> None:
         """Append an epoch to log.csv; the first one starts the file."""
         with open(self.folder / LOG, "w" if first else "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if first:
                 writer.writeheader()
             writer.writerow(row)

@@ -70,6 +70,7 @@ def test_ensemble_adds_weighted_logits():
         (lambda s: Scores(s.logits, s.labels, s.names, ("a", "b", "c", "e")), (1, 1), "has other classes"),
         (lambda s: s, (1,), "2 streams need as many weights"),
         (lambda s: s, (0, 0), "not all zero"),
+        (lambda s: s, (-1, 1), "none below zero"),
     ],
 )
 def test_streams_that_do_not_belong_together(other, weights, says):
