@@ -186,7 +186,7 @@ def test_a_graph_that_is_no_graph(copy):
 
 
 def test_what_is_not_a_bundle(tmp_path):
-    with pytest.raises(BadInput, match="does not exist; make one with: ski-edge export"):
+    with pytest.raises(BadInput, match="does not exist, and no bundle of this name ships"):
         ski_edge.open_bundle(tmp_path / "no")
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="is a file; a bundle is the folder"):

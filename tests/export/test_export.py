@@ -140,7 +140,7 @@ def test_parity_failure_ships_nothing(tiny_model, tmp_path, monkeypatch):
             return super().forward(frames) * 1.001
 
     monkeypatch.setattr(export_video, "FrameEncoder", Wrong)
-    with pytest.raises(ParityFailed, match=r"frame embeddings off by 1\.0\de-03") as error:
+    with pytest.raises(ParityFailed, match=r"frames off by 1\.0\de-03") as error:
         ski_edge.export_model(tiny_model, tmp_path / "b", classes=[Label("a")])
     assert error.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []

@@ -94,8 +94,8 @@ def test_somebody_out_of_sight_is_unknown_then_gone(watch, make_body):
     by_time = [(t, news, label, why) for news, _, label, why, t in rows]
     assert {row[1] for row in rows} == {1}  # back after 0.9 s: still person 1
     assert all(label == UNKNOWN for t, _, label, _ in by_time if 3.6 < t < 4.0)
-    # The hole stays in the window until it has passed through; a guess over it would be a lie.
-    assert all(label == UNKNOWN for t, _, label, _ in by_time if 4.0 < t < 5.8)
+    # After the hole the window fills anew; a guess over it would be a lie.
+    assert all(label == UNKNOWN for t, _, label, _ in by_time if 4.0 < t < 4.8)
     assert [label for t, _, label, _ in by_time if 6.4 < t < 7] == ["arms down"] * 2
     assert any("not seen for" in why for t, _, _, why in by_time if t > 7.5)
     assert rows[-1][0] == "end"

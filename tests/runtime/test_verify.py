@@ -10,7 +10,7 @@ import torch
 
 import ski_edge
 from ski_edge.errors import ParityFailed
-from ski_edge.export import compare_live
+from ski_edge.export.live import compare_video
 from ski_edge.runtime.verify import compare, difference, read_reference, verify
 
 
@@ -60,7 +60,7 @@ def test_another_text_tower_is_another_model(session, tiny_model, part):
         other.clip.state_dict()[part].reshape(-1)[::2].mul_(1.05)
     frames, inputs, _ = read_reference(session)
     try:
-        passed = compare_live(session, other, frames, inputs).passed
+        passed = compare_video(session, other, frames, inputs).passed
     except ParityFailed:
         passed = False
     assert not passed
