@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 EXTRAS := cpu,export,train,video,pose,plot,dev
 NATIVE := CMakeLists.txt csrc/CMakeLists.txt $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/include/ski_edge/*.h)
 READY := $(VENV)/.ready
+# What the wheels of OpenCV and MediaPipe expect of the system.
+LIBRARIES := libgl1 libglib2.0-0 libegl1 libgles2
+LOADS := import cv2, ctypes; ctypes.CDLL('libEGL.so.1'); ctypes.CDLL('libGLESv2.so.2')
 
 .PHONY: setup demo test test-all test-native lint format wheel bench clean
 
@@ -26,12 +29,12 @@ $(READY): pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --progress-bar off -e ".[$(EXTRAS)]" \
 	  | grep --line-buffered -E "^(Collecting|Building|Installing|Successfully)" | cut -c1-150; \
 	test $${PIPESTATUS[0]} -eq 0; \
-	$(BIN)/python -c "import cv2" 2>/dev/null || { \
-	  echo "OpenCV lacks system libraries; installing libgl1 and libglib2.0-0"; \
+	$(BIN)/python -c "$(LOADS)" 2>/dev/null || { \
+	  echo "OpenCV or MediaPipe lack system libraries; installing $(LIBRARIES)"; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq libgl1 libglib2.0-0; \
-	  else echo "run: sudo apt-get install libgl1 libglib2.0-0"; exit 2; fi; \
-	  $(BIN)/python -c "import cv2"; }; \
+	    apt-get update -qq && apt-get install -y -qq $(LIBRARIES); \
+	  else echo "run: sudo apt-get install $(LIBRARIES)"; exit 2; fi; \
+	  $(BIN)/python -c "$(LOADS)"; }; \
 	touch $(READY); echo "== set-up took $$((SECONDS - start)) s"
 
 demo: $(READY)
