@@ -244,6 +244,7 @@ def test_export_writes_a_bundle_that_says_random(cli, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
+@pytest.mark.slow
 def test_demo_without_footage_and_pose_model(tmp_path):
     """What `make demo` does where neither is at hand; with both it runs in tests/slow."""
     root = Path(__file__).resolve().parents[2]

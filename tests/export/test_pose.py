@@ -73,9 +73,8 @@ def test_folding_leaves_the_live_model_alone(ctrgcn):
         assert torch.equal(tensor, before[name]), name
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "stgcn" else pytest.mark.slow) for n in BACKBONES[1:]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES[1:])
 def test_every_backbone_becomes_a_verified_bundle(name, tmp_path):
     bundle = ski_edge.export_model(make(name), tmp_path / name)
     session = ski_edge.open_bundle(bundle)
@@ -132,6 +131,7 @@ def test_groups_clips_by_persons(ctrgcn_bundle):
     assert prediction.labels[0] == session.classes[together[0].argmax()]
 
 
+@pytest.mark.slow
 def test_copies_and_single_slots_take_no_persons(tmp_path):
     for spec in ({"layout": "ntu25", "second_body": "copy"}, {"layout": "kinect20", "persons": 1}):
         model = make("ctrsgcn", layout=spec["layout"], skeleton=spec)
@@ -143,6 +143,7 @@ def test_copies_and_single_slots_take_no_persons(tmp_path):
         np.testing.assert_allclose(session.classify([clip]), wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fp16_storage_halves_the_file_and_is_measured(ctrgcn, ctrgcn_bundle, tmp_path):
     bundle = ski_edge.export_model(ctrgcn, tmp_path / "half", precision="fp16-storage")
     manifest = json.loads((bundle / "manifest.json").read_text())

@@ -310,7 +310,7 @@ def test_record_and_replay_from_the_command_line(command, pose_model, videos, tm
         (["--pose", "mediapipe:no.task"], None, "no.task is not there (or empty); get Google's file"),
         (["--persons", "99"], None, "--persons must be 1 to 16"),
         (["--record", "no/such/folder/x.skr"], None, "its folder does not exist"),
-        (["--record", "."], None, "is a directory"),
+        (["--record", "."], None, "is no plain file"),
         ([], "replay:no.skr", "trace no.skr cannot be read"),
         (["--pose", "mediapipe"], "replay:r.skr", "were settled when the replay was recorded"),
         (["--mirrored"], "replay:r.skr", "were settled when the replay was recorded"),
