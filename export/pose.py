@@ -23,6 +23,7 @@ from ski_edge.bundle.manifest import (
     file_entries,
     is_bundle,
 )
+from ski_edge.data.clips import load_clips
 from ski_edge.data.store import open_data
 from ski_edge.errors import BadInput, PrecisionNotRealised
 from ski_edge.evaluate.classify import evaluating
@@ -33,7 +34,7 @@ from ski_edge.files import new_folder, write_json
 from ski_edge.models.checkpoint import state_of
 from ski_edge.models.pose import PoseNetwork
 from ski_edge.runtime.verify import REFERENCE, ExpectedPose, compare_pose
-from ski_edge.skeleton import prepare, remap
+from ski_edge.skeleton import prepare
 from ski_edge.testing.skeletons import moving_skeleton
 
 NETWORK_FILE, WEIGHTS_FILE = "model.onnx", "model.safetensors"
@@ -63,8 +64,10 @@ def export_pose(
         _write_data(model, work, reference, inputs, expected, precision)
         write_card(work, card)
         progress("writing the network")
-        _write_network(model, work, precision, opset)
-        manifest = _describe(model, work, precision, opset)
+        graph = PoseGraph(model)
+        cost = pose_cost(model, graph)
+        _write_network(model, graph, cost, work, precision, opset)
+        manifest = _describe(model, cost, work, precision, opset)
         progress("comparing with the live model")
         ship(work, manifest, lambda session: compare_pose(session, reference, inputs, expected))
     return out
@@ -83,8 +86,8 @@ def reference_skeletons(model: PoseNetwork, clips: Path | None) -> tuple[list[np
         ], "generated skeletons"
     data = open_data(clips)
     chosen = np.unique(np.linspace(0, len(data) - 1, REFERENCE_CLIPS).round().astype(int))
-    found = [remap(data[int(i)], data.index.layout, spec.layout)[:_REFERENCE_FRAMES] for i in chosen]
-    found = [clip for clip in found if clip[:, 0].any()]
+    cut = [clip[:_REFERENCE_FRAMES] for clip in load_clips(data, chosen, spec)]
+    found = [clip for clip in cut if clip[:, 0].any()]
     if not found:
         raise BadInput(f"--clips {clips}: body 1 is empty in all of {len(chosen)} sampled clips; give other data")
     return found, "real clips"
@@ -123,12 +126,12 @@ def _write_data(
     (work / WEIGHTS_FILE).chmod(0o644)
 
 
-def _write_network(model: PoseNetwork, work: Path, precision: str, opset: int) -> None:
+def _write_network(model: PoseNetwork, graph: PoseGraph, cost: Cost, work: Path, precision: str, opset: int) -> None:
     spec, config, path = model.config.skeleton, model.config, work / NETWORK_FILE
     joints, frames = spec.layout.num_joints, spec.resample.frames
     alone = leaves_out_empty(model)
     write_onnx(
-        PoseGraph(model).eval(),
+        graph,
         torch.zeros(2, 3, frames, joints, spec.persons),
         path,
         input_name="skeleton",
@@ -142,7 +145,7 @@ def _write_network(model: PoseNetwork, work: Path, precision: str, opset: int) -
             "input_layout": "NCTVM",
             "skeleton": spec.model_dump_json(),
             "labels": json.dumps(config.class_names, ensure_ascii=False),
-            "cost": pose_cost(model).model_dump_json(),
+            "cost": cost.model_dump_json(),
             "ski_edge.schema": str(SCHEMA_VERSION),
         },
     )
@@ -153,7 +156,7 @@ def _write_network(model: PoseNetwork, work: Path, precision: str, opset: int) -
     check_no_operators(path, {"BatchNormalization", "Einsum"})
 
 
-def _describe(model: PoseNetwork, work: Path, precision: str, opset: int) -> SkeletonManifest:
+def _describe(model: PoseNetwork, cost: Cost, work: Path, precision: str, opset: int) -> SkeletonManifest:
     config, spec = model.config, model.config.skeleton
     realised = realised_precision(work / NETWORK_FILE)
     wide, half = realised.get("float32", 0), realised.get("float16", 0)
@@ -182,7 +185,7 @@ def _describe(model: PoseNetwork, work: Path, precision: str, opset: int) -> Ske
         num_classes=config.num_classes,
         takes_persons=leaves_out_empty(model),
         precision=Precision(asked=precision, realised=realised),
-        cost=pose_cost(model),
+        cost=cost,
         provenance=provenance(model, opset),
         licence=config.licence,
         files=file_entries(work),
@@ -190,9 +193,9 @@ def _describe(model: PoseNetwork, work: Path, precision: str, opset: int) -> Ske
 
 
 @torch.no_grad()
-def pose_cost(model: PoseNetwork) -> Cost:
+def pose_cost(model: PoseNetwork, graph: PoseGraph) -> Cost:
     """Multiply-adds of one clip with one person through the exported graph, as torch counts them."""
-    spec, graph = model.config.skeleton, PoseGraph(model).eval()
+    spec = model.config.skeleton
     bodies = 1 if leaves_out_empty(model) else spec.persons
     with FlopCounterMode(display=False) as counter:
         graph(torch.zeros(1, 3, spec.resample.frames, spec.layout.num_joints, bodies))

@@ -34,15 +34,15 @@ class PoseGraph(nn.Module):
             table = tensor.detach().view(slots, joints, 3).permute(0, 2, 1)[:, :, None]  # [slots, 3, 1, V]
             self.register_buffer(name, table.expand(spec.persons, -1, -1, -1).contiguous())
         self.trunk, self.head, self.persons = twin.trunk, twin.head, spec.persons
-        self.empty: Tensor | None = None
+        self.register_buffer("empty", None)
         if leaves_out_empty(model):
             with torch.no_grad():
                 silence = torch.zeros(1, 3, spec.resample.frames, joints, 1)
                 per_slot = [self._bodies(silence, slot)[0] for slot in range(spec.persons)]
             # [M]: feature of the empty slots B..M-1, summed
-            empty = torch.stack([sum(per_slot[b:], torch.zeros_like(per_slot[0])) for b in range(1, spec.persons + 1)])
-            self.register_buffer("empty_sum", empty)
-            self.empty = self.empty_sum
+            nothing = torch.zeros_like(per_slot[0])
+            self.empty = torch.stack([sum(per_slot[b:], nothing) for b in range(1, spec.persons + 1)])
+        self.eval()
 
     def forward(self, bodies: Tensor) -> tuple[Tensor, Tensor]:
         count = bodies.shape[4]

@@ -22,7 +22,7 @@ MAY = {
     "data": {"ops", "skeleton"},
     "train": {"models", "data", "ops", "skeleton", "evaluate"},
     "evaluate": {"models", "data", "ops", "skeleton"},
-    "export": {"models", "bundle", "runtime", "skeleton", "data.store", "evaluate.classify"}
+    "export": {"models", "bundle", "runtime", "skeleton", "data.store", "data.clips", "evaluate.classify"}
     | {"testing.clips", "testing.skeletons"},
     "testing": {"models", "ops", "skeleton"},
 }
