@@ -195,7 +195,7 @@ class _Session:
             top1 = measure(classify(self.network, clips, self.fabric.device), labels).top1
         if self.data.choose is None or top1 > self.best["top1"]:
             self.best = {"epoch": self.epoch, "top1": top1}
-            save_model(self.network.eval(), self.folder.folder / CHECKPOINT)
+            save_model(self.network, self.folder.folder / CHECKPOINT)
         return top1
 
     def _save(self, row: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ class _Session:
             chosen = load_model(self.folder.folder / CHECKPOINT)
             clips, labels = self.data.test
             metrics = measure(classify(chosen.to(self.fabric.device), clips, self.fabric.device), labels)
-            last = measure(classify(self.network.eval(), clips, self.fabric.device), labels)
+            last = measure(classify(self.network, clips, self.fabric.device), labels)
             result |= {"test_top1": metrics.top1, "test_top5": metrics.top5, "last_epoch_test_top1": last.top1}
             result["test_mean_recall"] = metrics.mean_recall
         write_json(self.folder.folder / RESULT, result)
