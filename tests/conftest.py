@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -29,6 +30,12 @@ def _archive(name: str) -> Path:
     with tarfile.open(archive) as tar:
         first = tar.next()
     return cache / first.name.split("/")[0]
+
+
+@pytest.fixture
+def hear_interrupts():
+    """For Popen's preexec_fn: a shell makes what it starts in the background deaf to SIGINT, as children then are."""
+    return lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +155,7 @@ def generated_video(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def waving(tmp_path_factory) -> Path:
-    """Prepared data of three classes that differ in which hand goes up: 6 subjects, 5 clips each per class."""
+    """Prepared data of three classes that differ in which limb goes up: 6 subjects, 5 clips each per class."""
     import numpy as np
 
     from ski_edge.data.store import ClipEntry, Index, write_data
@@ -165,7 +172,8 @@ def waving(tmp_path_factory) -> Path:
                 frames = int(rng.integers(20, 40))
                 rise = np.sin(np.linspace(0, np.pi, frames))
                 clip = np.repeat((base * rng.uniform(0.9, 1.1))[None, None], frames, axis=0)
-                clip[:, 0, hand, 1] += (0.6 * rise).astype(np.float32)
+                for joint in range(4):  # from the shoulder (hip) to the hand (foot), ever higher
+                    clip[:, 0, hand - 3 + joint, 1] += (0.15 * (joint + 1) * rise).astype(np.float32)
                 clips.append(clip + rng.normal(0, 0.01, clip.shape).astype(np.float32))
                 entries.append(
                     ClipEntry(name=f"a{label}_s{subject}_t{take}", label=label, frames=frames, subject=subject)

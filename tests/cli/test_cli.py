@@ -161,10 +161,12 @@ def test_a_bundle_that_cannot_run_keeps_the_earlier_run(cli, tiny_bundle, genera
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_an_export_that_is_stopped_leaves_nothing(tmp_path, number):
+def test_an_export_that_is_stopped_leaves_nothing(tmp_path, number, hear_interrupts):
     command = [sys.executable, "-c", "from ski_edge.cli.main import entry; entry()", "export", "--model", "vificlip"]
     command += ["--weights", "random", "--arch", "tiny", "--out", str(tmp_path / "b")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=hear_interrupts
+    )
     for line in process.stderr:
         if line.startswith("writing the frame encoder"):
             break

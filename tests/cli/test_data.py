@@ -117,7 +117,7 @@ def test_check_of_what_it_does_not_know(fails_clean, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_goes_on(cli, own, tmp_path, number):
+def test_a_run_that_is_stopped_goes_on(cli, own, tmp_path, number, hear_interrupts):
     slow = """
 import time
 from ski_edge.cli.main import entry
@@ -128,7 +128,9 @@ entry()
 """
     out, journal = tmp_path / "out", tmp_path / ".out.partial" / "journal.jsonl"
     arguments = ["data", "prepare", "folder", "--raw", str(own), "--out", str(out), "--layout", "kinect20"]
-    process = subprocess.Popen([sys.executable, "-c", slow, *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, *arguments], stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    )
     deadline = time.monotonic() + 60
     while (not journal.exists() or journal.read_bytes().count(b"\n") < 5) and time.monotonic() < deadline:
         time.sleep(0.01)
