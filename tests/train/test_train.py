@@ -46,7 +46,7 @@ def recipe(tmp_path, waving):
 
 def test_learns_and_leaves_a_checkpoint(recipe, tmp_path):
     rows = []
-    made = recipe(epochs=3, drops=[2], repeat=5)
+    made = recipe(epochs=3, drops=[2], repeat=10)
     result = train(made, tmp_path / "run", threads=1, report=lambda row, _: rows.append(row))
     assert result["finished"]
     assert result["clips"] == {"train": 30, "choose": 15, "test": 45}  # one of three training subjects chooses
