@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ski_edge.models.pose import (
@@ -58,8 +59,12 @@ class RefinedGraphConv(nn.Module):
     def topology(self, x: Tensor) -> Tensor:
         """[N, C, T, V] -> refined graphs [N, S, C', destination, source]."""
         query, key = self.relation(x.mean(dim=2, keepdim=True)).squeeze(2).chunk(2, dim=1)
-        refined = self.expand(torch.tanh(query.unsqueeze(3) - key.unsqueeze(2)))
-        return self.gain * refined.unflatten(1, (len(self.adjacency), -1)) + self.adjacency.unsqueeze(1)
+        # Source before destination, as `forward` contracts them; the gain is applied to the few weights instead of the
+        # many relations.
+        relations = torch.tanh(query.unsqueeze(2) - key.unsqueeze(3))  # [N, S * R, v, u]
+        weight, bias, subsets = self.gain * self.expand.weight, self.gain * self.expand.bias, len(self.adjacency)
+        refined = F.conv2d(relations, weight, bias, groups=subsets).unflatten(1, (subsets, -1))
+        return (refined + self.adjacency.transpose(1, 2).unsqueeze(1)).transpose(3, 4)
 
 
 class CTRGCN(PoseNetwork):

@@ -99,7 +99,7 @@ def load(recipe: Recipe, device: torch.device) -> Data:
     train_part, test_part = split(data, recipe.split)
     choose_part = np.array([], np.int64)
     if recipe.select == "validation":
-        train_part, choose_part = validation_part(data, train_part, recipe.validation_share, seed=0)
+        train_part, choose_part = validation_part(data, train_part, test_part, recipe.validation_share, 0)
     elif recipe.select == "test":
         choose_part = test_part
     if not len(test_part):

@@ -61,7 +61,7 @@ class Recipe(Contract):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the arithmetic in training; weights stay fp32
     # validation: a part of the training data chooses the epoch; test: the originals' habit, which flatters; last: none
     select: Literal["validation", "test", "last"] = "validation"
-    # of the training clips: whole subjects where more than two train, else every class in proportion
+    # of the training clips: whole subjects where other people are tested, else every class in proportion
     validation_share: float = Field(0.1, gt=0, lt=0.5)
 
     @model_validator(mode="after")

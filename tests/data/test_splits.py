@@ -166,29 +166,44 @@ def test_ntu_splits_need_ids_and_enough_classes(ntu60):
 @pytest.mark.parametrize("seed", range(4))
 def test_validation_takes_whole_subjects(seed):
     index = own_index()
-    train, _ = split(index, "subject:1,2,3,4,5")
-    fit, validation = validation_part(index, train, 0.2, seed)
+    train, test = split(index, "subject:1,2,3,4,5")
+    fit, validation = validation_part(index, train, test, 0.2, seed)
     assert sorted([*fit, *validation]) == list(train)
     subjects = {index.clips[i].subject for i in validation}
     assert len(subjects) == 1
     assert not subjects & {index.clips[i].subject for i in fit}
-    again = validation_part(index, train, 0.2, seed)
+    again = validation_part(index, train, test, 0.2, seed)
     assert np.array_equal(again[0], fit)
 
 
 def test_validation_draws_differ_with_the_seed():
     index = own_index()
-    train, _ = split(index, "subject:1,2,3,4,5")
-    assert len({tuple(validation_part(index, train, 0.2, seed)[1]) for seed in range(12)}) > 1
+    train, test = split(index, "subject:1,2,3,4,5")
+    assert len({tuple(validation_part(index, train, test, 0.2, seed)[1]) for seed in range(12)}) > 1
 
 
 def test_validation_of_two_subjects_is_stratified():
     index = own_index(takes=10)
-    train, _ = split(index, "subject:1,2")
-    fit, validation = validation_part(index, train, 0.1, 0)
+    train, test = split(index, "subject:1,2")
+    fit, validation = validation_part(index, train, test, 0.1, 0)
     labels = [index.clips[i].label for i in validation]
     assert labels.count(0) == labels.count(1) == labels.count(2) == 2
     assert sorted([*fit, *validation]) == list(train)
+
+
+def test_validation_asks_what_the_test_asks():
+    """A split by view shows the same people twice: a held-out person would be a harder question, and a person lost."""
+    clips = [
+        ClipEntry(name=f"{s}{c}{i}", label=i, frames=1, subject=s, camera=c)
+        for s in range(10)
+        for c in (1, 2, 3)
+        for i in range(10)
+    ]
+    index = index_of("nw-ucla", clips, tuple("abcdefghij"))
+    train, test = split(index, "cross-view")
+    fit, validation = validation_part(index, train, test, 0.1, 0)
+    assert {index.clips[i].subject for i in fit} == set(range(10))
+    assert sorted(index.clips[i].label for i in validation) == sorted([*range(10)] * 2)
 
 
 def test_validation_never_takes_the_last_people_of_a_class():
@@ -196,7 +211,7 @@ def test_validation_never_takes_the_last_people_of_a_class():
     clips += [ClipEntry(name=f"rare{i}", label=1, frames=1, subject=3) for i in range(4)]
     index = index_of("own", clips, ("a", "b"))
     for seed in range(10):
-        fit, _ = validation_part(index, np.arange(len(clips)), 0.3, seed)
+        fit, _ = validation_part(index, np.arange(len(clips)), np.array([], int), 0.3, seed)
         assert {index.clips[i].label for i in fit} == {0, 1}
 
 
@@ -204,8 +219,8 @@ def test_validation_refuses_what_makes_no_sense():
     index = own_index()
     for share in (0, 1, -1, 2):
         with pytest.raises(BadInput, match="share must be between"):
-            validation_part(index, np.arange(9), share, 0)
+            validation_part(index, np.arange(9), np.arange(9, 12), share, 0)
     with pytest.raises(BadInput, match="at least two training clips"):
-        validation_part(index, np.array([0]), 0.1, 0)
+        validation_part(index, np.array([0]), np.arange(9, 12), 0.1, 0)
     with pytest.raises(BadInput, match="at least two training clips"):
-        validation_part(index, np.array([0, 9999]), 0.1, 0)
+        validation_part(index, np.array([0, 9999]), np.arange(9, 12), 0.1, 0)
