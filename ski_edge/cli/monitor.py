@@ -79,15 +79,16 @@ def monitor(
     check_source(source, timeout_s)  # a wrong path is said before seconds go into the bundle
     session = open_bundle(model, backend, device, threads)
     with contextlib.ExitStack() as stack:
-        estimator = None
         if session.manifest.task == "skeleton":
             if labels:
                 raise BadInput("--labels: the classes of a pose bundle are fixed; leave it away")
             estimator = pose_estimator(source, pose, persons, mirrored, device, threads)
-        elif pose or persons is not None or mirrored or record or is_replay(source):
-            raise not_for_pictures(session.manifest.model)
-        elif new_labels is not None:
-            session.labels.replace(new_labels)
+        else:
+            estimator = None
+            if pose or persons is not None or mirrored or record or is_replay(source):
+                raise not_for_pictures(session.manifest.model)
+            if new_labels is not None:
+                session.labels.replace(new_labels)
         if estimator is not None:
             stack.callback(estimator.close)
         # Opened last: a live source must not fill its buffers while the bundle loads.

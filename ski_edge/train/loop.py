@@ -63,6 +63,9 @@ def train(
     lightning = require("lightning", "train", "training")
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise BadInput("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
+    folder = RunFolder(out)
+    if os.environ.get("RANK", "0") == "0":  # the others would meet the folder that the first has just made
+        folder.check(recipe, resume)
     began = time.monotonic()
     if threads:
         torch.set_num_threads(threads)
@@ -83,8 +86,7 @@ def train(
         **recipe.options,
     )
     # Opened last: a start that fails must leave no folder behind.
-    folder = RunFolder(out)
-    state = folder.open(recipe, resume) if fabric.is_global_zero else None
+    state = folder.open(recipe) if fabric.is_global_zero else None
     state = fabric.broadcast(state)
     if state is not None and state["epoch"] == recipe.epochs and (done := folder.result()):
         return done if fabric.is_global_zero else {}

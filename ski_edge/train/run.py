@@ -22,22 +22,27 @@ class RunFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
-        """Prepare the folder; the saved state where the run goes on, None where it begins."""
-        content = recipe.model_dump(mode="json")
+    def check(self, recipe: Recipe, resume: bool) -> None:
+        """Refuse a folder that this run may not use; writes nothing, so it can come before data is loaded."""
         path = self.folder / RECIPE
         if not path.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise BadInput(f"--out {self.folder} holds other files; give a new folder")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, content)
-            return None
+            return
         if not resume:
             raise BadInput(f"--out {self.folder} already holds a run; add --resume to go on, or give another folder")
-        before = read_json(path, "recipe of the run")
+        before, content = read_json(path, "recipe of the run"), recipe.model_dump(mode="json")
         if before != content:
             changed = [key for key in content if not isinstance(before, dict) or before.get(key) != content[key]]
             raise BadInput(f"{path} differs from this recipe in {', '.join(changed)}; resume with the same recipe")
+
+    def open(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Prepare a checked folder; the saved state where the run goes on, None where it begins."""
+        path = self.folder / RECIPE
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, recipe.model_dump(mode="json"))
+            return None
         state = self.folder / STATE
         if not state.exists():
             return None
