@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
 
@@ -64,22 +65,20 @@ class HyperedgeAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, T, V] -> [N, C', T, V]."""
         # The group mean is taken before the LayerNorm, queries and keys after it, as in the original.
-        group = _heads(self.group_features(x @ self.mean).index_select(3, self.groups))
-        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        query, key, value = (_heads(part) for part in self.qkv(normed).chunk(3, dim=1))  # [N, T, H, V, c]
-        score = query @ (key + group).transpose(3, 4)
-        score = score + (group @ self.group_weight.unsqueeze(2)).transpose(3, 4)
+        group = self.group_features(x @ self.mean).unflatten(1, (HEADS, -1)).permute(0, 3, 1, 4, 2)  # [N, T, H, G, c]
+        # Channels last: joints of all frames are rows, and every later lookup moves rows, not single numbers.
+        normed = self.norm(x.permute(0, 2, 3, 1))
+        qkv = F.linear(normed, self.qkv.weight.flatten(1)).unflatten(3, (3, HEADS, -1))
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5).unbind()  # [N, T, H, V, c]
+        # Keys and group features meet every query alike; what a group weighs for itself is one number per group.
+        own = (group @ self.group_weight.unsqueeze(2)).index_select(3, self.groups).transpose(3, 4)
+        score = query @ (key + group.index_select(3, self.groups)).transpose(3, 4) + own
         table = self.hop_features.unflatten(1, (HEADS, -1)).permute(1, 2, 0)  # [H, c, hop]
         by_hop = (query @ table).flatten(3).index_select(3, self.pairs)
         score = score + by_hop.unflatten(3, (len(self.groups), -1))
         attention = self.gain * (score * query.shape[-1] ** -0.5).softmax(dim=-1) + self.bias
-        y = (attention @ value).permute(0, 2, 4, 1, 3).flatten(1, 2)
-        return self.project(y) + self.shortcut(x)
-
-
-def _heads(x: Tensor) -> Tensor:
-    """[N, H * c, T, V] -> [N, T, H, V, c]."""
-    return x.unflatten(1, (HEADS, -1)).permute(0, 3, 1, 4, 2)
+        y = (attention @ value).transpose(2, 3).flatten(3)  # [N, T, V, C']
+        return self.project(y.permute(0, 3, 1, 2)) + self.shortcut(x)
 
 
 class Hyperformer(PoseNetwork):
