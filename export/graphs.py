@@ -8,32 +8,16 @@ The modules share the live model's parameters and change none. Two savings, both
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ski_edge.models import ViFiCLIP
-
-
-def _attend(block: nn.Module, x: Tensor, queries: int | None, mask: Tensor | None) -> Tensor:
-    """Pre-norm self-attention of one CLIP block: x [B, L, W] -> [B, queries or L, W], residual included."""
-    y = block.ln_1(x)
-    attn = block.attn
-    width, heads = attn.embed_dim, attn.num_heads
-    weight, bias = attn.in_proj_weight, attn.in_proj_bias
-    if queries is None:
-        q, k, v = F.linear(y, weight, bias).chunk(3, dim=-1)
-    else:
-        q = F.linear(y[:, :queries], weight[:width], bias[:width])
-        k, v = F.linear(y, weight[width:], bias[width:]).chunk(2, dim=-1)
-        x = x[:, :queries]
-    q, k, v = (z.unflatten(-1, (heads, width // heads)).transpose(1, 2) for z in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-    return x + attn.out_proj(out)
+from ski_edge.models.clip import attend, embed_patches, project
 
 
 def _block(block: nn.Module, x: Tensor, queries: int | None = None, mask: Tensor | None = None) -> Tensor:
-    x = _attend(block, x, queries, mask)
+    """One CLIP block: x [B, L, W] -> [B, queries or L, W]."""
+    x = x[:, :queries] + attend(block.attn, *project(block.attn, block.ln_1(x), queries), mask)
     return x + block.mlp(block.ln_2(x))
 
 
@@ -46,9 +30,7 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         visual = self.visual
-        patches = visual.conv1(frames).flatten(2).transpose(1, 2)
-        token = visual.class_embedding.expand(frames.shape[0], 1, -1)
-        x = visual.ln_pre(torch.cat([token, patches], dim=1) + visual.positional_embedding)
+        x = embed_patches(visual, frames)
         *blocks, last = visual.transformer.resblocks
         for block in blocks:
             x = _block(block, x)

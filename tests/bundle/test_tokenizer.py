@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ski_edge.bundle.labels import label_set
 from ski_edge.bundle.tokenizer import ClipTokenizer
 from ski_edge.errors import BadInput
-from ski_edge.models.vificlip import tokenize
+from ski_edge.models.clip import tokenize
 
 
 @pytest.fixture(scope="module")

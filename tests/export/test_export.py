@@ -16,7 +16,7 @@ from ski_edge.errors import BadInput, ParityFailed
 from ski_edge.export import video as export_video
 from ski_edge.export.graphs import FrameEncoder, TextEncoder
 from ski_edge.export.onnx_file import realised_precision
-from ski_edge.models.vificlip import tokenize
+from ski_edge.models.clip import tokenize
 
 
 def test_frame_encoder_restates_the_live_model(tiny_model):

@@ -15,8 +15,8 @@ from yacs.config import CfgNode
 import ski_edge
 from ski_edge.errors import BadInput
 from ski_edge.models import save_model
+from ski_edge.models.clip import tokenize
 from ski_edge.models.convert import PROMPTS, ConvertSettings, convert, parse_settings
-from ski_edge.models.vificlip import tokenize
 
 CLASSES = ["drink water", "falling", "touch person’s pocket"]
 

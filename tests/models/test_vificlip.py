@@ -11,7 +11,7 @@ import ski_edge
 from ski_edge.errors import BadInput
 from ski_edge.models import archs
 from ski_edge.models.archs import ARCHS, ClipArch
-from ski_edge.models.vificlip import tokenize
+from ski_edge.models.clip import tokenize
 
 
 def fill(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ import ski_edge
 from ski_edge.bundle.labels import read_labels
 from ski_edge.bundle.tokenizer import ClipTokenizer
 from ski_edge.errors import SkiEdgeError
-from ski_edge.models.vificlip import tokenize
+from ski_edge.models.clip import tokenize
 from ski_edge.testing.clips import moving_shapes
 
 pytestmark = pytest.mark.slow

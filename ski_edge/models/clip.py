@@ -1,0 +1,138 @@
+"""What all video-text models share: CLIP's two towers, their config, their checkpoint, and text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
+from ski_edge.errors import BadInput
+from ski_edge.models.archs import clip_arch
+
+_TOKENS = "token_embedding.weight"
+
+
+class ClipConfig(Contract):
+    """Everything that turns weights into a recogniser; stored beside them as `config.json`."""
+
+    model: str
+    arch: str = "ViT-B-16"
+    activation: Literal["quickgelu", "gelu"] = "quickgelu"  # OpenAI's weights need QuickGELU; some open_clip tags GELU
+    preprocessing: Preprocessing = Preprocessing()
+    video: VideoContract = VideoContract()
+    text: TextContract = TextContract()
+    classes: tuple[str, ...] = ()  # names it was trained on, if known
+    # Official checkpoints hold no token embedding: their text tower then cannot read new prompts, only the
+    # embeddings of their own classes, kept as `label_embeddings`.
+    reads_text: bool = True
+    trained_logit_scale: bool = True  # False: SKI phase 2 has none; scores then use 100
+    weights: str = "random"  # provenance, for people
+    licence: str = "unknown"
+    notes: tuple[str, ...] = Field(default=())  # what conversion dropped or assumed
+
+    def for_arch(self) -> ClipConfig:
+        """This config with the crop of its arch; the resize keeps its proportion (336 px towers: 384 for 256)."""
+        size, default = clip_arch(self.arch).image_size, self.preprocessing
+        short = round(size * default.resize_short / default.crop)
+        spec = default.model_copy(update={"crop": size, "resize_short": short})
+        return self.model_copy(update={"preprocessing": spec})
+
+
+class ClipModel(nn.Module):
+    """CLIP's towers. Frames arrive preprocessed (see `Preprocessing`); subclasses say how frames become a video."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # slow to import: torchvision and timm with it
+
+        arch = clip_arch(config.arch)
+        if config.preprocessing.crop != arch.image_size:
+            raise BadInput(
+                f"{config.arch} takes {arch.image_size} px frames, the config crops {config.preprocessing.crop}"
+            )
+        self.config = config
+        self.clip = CLIP(
+            arch.embed_dim,
+            CLIPVisionCfg(
+                image_size=arch.image_size,
+                layers=arch.vision_layers,
+                width=arch.vision_width,
+                head_width=arch.vision_head_width,
+                patch_size=arch.patch,
+            ),
+            CLIPTextCfg(
+                context_length=arch.context_length,
+                vocab_size=arch.vocab_size,
+                width=arch.text_width,
+                heads=arch.text_heads,
+                layers=arch.text_layers,
+            ),
+            quick_gelu=config.activation == "quickgelu",
+        )
+        self.label_embeddings: Tensor | None
+        fixed = None if config.reads_text else torch.zeros(len(config.classes), arch.embed_dim)
+        self.register_buffer("label_embeddings", fixed)
+
+    def encode_text(self, text: list[str] | Tensor) -> Tensor:
+        """K prompts, used as they are, or tokens int64 [K, 77] -> [K, D], L2-normalised."""
+        if not self.config.reads_text:
+            raise BadInput(
+                "these weights have no token embedding, so new prompts cannot be encoded (label_embeddings holds "
+                "those of its classes); convert again with --set base=openclip:openai"
+            )
+        return self.clip.encode_text(tokenize(text) if isinstance(text, list) else text, normalize=True)
+
+    def checkpoint_state(self) -> dict[str, Tensor]:
+        """Tensors by open_clip's names (and the model's own), minus a token embedding that is not real."""
+        state = {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+        if self.label_embeddings is not None:
+            del state[_TOKENS]
+        return state
+
+    def load_checkpoint_state(self, state: dict[str, Tensor]) -> None:
+        """Fill from `checkpoint_state`'s names (checked by the caller)."""
+        own = self.state_dict().keys()
+        named = {name if name in own else f"clip.{name}": tensor for name, tensor in state.items()}
+        self.load_state_dict(named, strict=self.label_embeddings is None)
+
+    @property
+    def score_scale(self) -> float:
+        """What multiplies cosines before a softmax that people read; 100 (CLIP's) where none was trained."""
+        return float(self.clip.logit_scale.detach().exp()) if self.config.trained_logit_scale else 100.0
+
+
+def tokenize(prompts: list[str]) -> Tensor:
+    """int64 [K, 77], by open_clip's tokenizer: the truth that a bundle's tokenizer.json is tested against."""
+    from open_clip.tokenizer import tokenize as clip_tokenize
+
+    return clip_tokenize(prompts)
+
+
+# Attention with the weights of `nn.MultiheadAttention`, in two steps, so that models can change what lies between.
+
+
+def project(attention: nn.MultiheadAttention, x: Tensor, queries: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """x [B, L, W] -> queries [B, queries or L, W] of the first tokens, keys and values [B, L, W]."""
+    width, weight, bias = attention.embed_dim, attention.in_proj_weight, attention.in_proj_bias
+    if queries is None:
+        return F.linear(x, weight, bias).chunk(3, dim=-1)
+    q = F.linear(x[:, :queries], weight[:width], bias[:width])
+    return (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1))
+
+
+def attend(attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Projected [B, Lq, W], [B, Lk, W], [B, Lk, W] -> [B, Lq, W]."""
+    q, k, v = (z.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for z in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return attention.out_proj(out.transpose(1, 2).flatten(2))
+
+
+def embed_patches(visual: nn.Module, frames: Tensor) -> Tensor:
+    """frames [B, 3, S, S] -> [B, 1 + patches, W]: class token first, positions added, normalised; before block 1."""
+    patches = visual.conv1(frames).flatten(2).transpose(1, 2)
+    token = visual.class_embedding.expand(frames.shape[0], 1, -1)
+    return visual.ln_pre(torch.cat([token, patches], dim=1) + visual.positional_embedding)
