@@ -49,6 +49,11 @@ def export_model(
             raise BadInput(f"a {model.config.model} has classes of its own; leave --classes away")
         clips = Path(clips) if clips is not None else None
         return export_pose(model, out, precision=precision, opset=opset, clips=clips, card=text, progress=progress)
+    if model.config.video.mode != "frame":
+        raise BadInput(
+            f"{model.config.model} sees the frames of a clip together; this version exports only models that encode "
+            "frame by frame (vificlip, ski-vificlip)"
+        )
     return export_video(
         model, out, classes=classes, precision=precision, opset=opset, clips=clips, card=text, progress=progress
     )

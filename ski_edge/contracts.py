@@ -47,8 +47,11 @@ class Preprocessing(Contract):
 class VideoContract(Contract):
     """How frames become a video embedding."""
 
-    mode: Literal["frame"] = "frame"  # frames are encoded one by one; nothing mixes them inside the network
-    pooling: Literal["mean-then-norm"] = "mean-then-norm"  # mean of raw frame embeddings, then one L2 norm
+    # frame: frames are encoded one by one, nothing mixes them inside the network; clip: the network sees them together
+    mode: Literal["frame", "clip"] = "frame"
+    # mean-then-norm: mean of raw frame embeddings, then one L2 norm (ViFi-CLIP); norm-then-mean: mean of the frames'
+    # scores (FROSTER); joint: the label's embedding depends on the video (X-CLIP)
+    pooling: Literal["mean-then-norm", "norm-then-mean", "joint"] = "mean-then-norm"
     window_frames: int = Field(16, gt=0, le=1024)  # frames in a clip, in training and in the stream
     window_s: float = Field(4.0, ge=0.1, le=3600)  # seconds a streaming window spans; NTU actions last 2 to 5
 

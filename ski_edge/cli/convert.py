@@ -11,7 +11,20 @@ from ski_edge.errors import BadInput, require
 
 # Named here because importing them brings torch; a test compares.
 _FAMILIES = (
-    *("ski-vificlip", "vificlip", "clip", "ctrgcn", "mmcl", "ctrsgcn", "hdgcn", "stgcn", "crossclr", "hyperformer"),
+    *(
+        "ski-vificlip",
+        "vificlip",
+        "xclip",
+        "froster",
+        "clip",
+        "ctrgcn",
+        "mmcl",
+        "ctrsgcn",
+        "hdgcn",
+        "stgcn",
+        "crossclr",
+        "hyperformer",
+    ),
     *("pyskl-ctrgcn", "costgcn"),
 )
 

@@ -1,15 +1,11 @@
 """Official checkpoints become ours: recognise the family by its tensor names, rename, say what was left out.
 
-Video models are here: ViFi-CLIP and SKI phase 2 keep CLIP's names behind `image_encoder.` and `text_encoder.`; both
-store the token embeddings of their prompts (already looked up) instead of the embedding table. Skeleton networks are
-in `pose_families` and `convert_pose`.
+Video models are here, their names in `video_families`; skeleton networks are in `convert_pose` and `pose_families`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,11 +19,12 @@ from ski_edge.errors import BadInput, require
 from ski_edge.files import sha256_file
 from ski_edge.models.archs import ARCHS, ClipArch
 from ski_edge.models.checkpoint import load_state, state_of
+from ski_edge.models.clip import ClipModel
 from ski_edge.models.convert_pose import convert_pose
 from ski_edge.models.pose_families import POSE_FAMILIES, PoseFamily
-from ski_edge.models.registry import build, parse_config
+from ski_edge.models.registry import build, entry, parse_config
 from ski_edge.models.tensors import RawCheckpoint, read_tensors
-from ski_edge.models.vificlip import ViFiCLIP, ViFiCLIPConfig
+from ski_edge.models.video_families import VIDEO_FAMILIES, VideoFamily
 from ski_edge.skeleton.modalities import Modality
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
@@ -47,83 +44,7 @@ class ConvertSettings(Contract):
     modality: Modality | None = None  # stream a skeleton network was trained on
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One kind of checkpoint. `rename` gives the CLIP name of a tensor, None to drop it; KeyError = not ours."""
-
-    model: str
-    title: str
-    rename: Callable[[str], str | None]
-    needs: tuple[str, ...]  # source names without which it is not this family
-    licence: str
-    text_prefix: str = ""  # that some files put before the names of the text tower
-
-    def missing(self, tensors: dict[str, Tensor]) -> list[str]:
-        return [name for name in self.needs if name not in tensors and self.text_prefix + name not in tensors]
-
-    def fits(self, name: str) -> bool:
-        try:
-            self.rename(name)
-        except KeyError:
-            return False
-        return "VPT" not in name
-
-
-def _rename_vifi(name: str) -> str | None:
-    if name.startswith("image_encoder."):
-        return "visual." + name.removeprefix("image_encoder.")
-    if name.startswith("text_encoder."):
-        return name.removeprefix("text_encoder.")
-    if name == "logit_scale":
-        return name
-    if name.startswith("prompt_learner."):
-        return None
-    raise KeyError(name)
-
-
-def _rename_ski(name: str) -> str | None:
-    if name.startswith(("hyperformer_model.", "clip_text_encoder.")):
-        return None  # the teacher: needed in training only
-    return _rename_vifi(name)
-
-
-def _rename_clip(name: str) -> str | None:
-    if name in ("input_resolution", "context_length", "vocab_size"):
-        return None
-    name = name.removeprefix("text.")
-    if re.match(
-        r"(visual|transformer|ln_final)\.|(positional_embedding|text_projection|logit_scale|token_embedding\.weight)$",
-        name,
-    ):
-        return name
-    raise KeyError(name)
-
-
-FAMILIES: dict[str, Family | PoseFamily] = {
-    "ski-vificlip": Family(
-        "ski-vificlip",
-        "SKI-ViFiCLIP (SKI-Models, phase 2)",
-        _rename_ski,
-        ("image_encoder.proj", "text_encoder.text_projection", "hyperformer_model.data_bn.weight"),
-        "unknown: SKI-Models publishes no licence file; ask its authors before you deploy",
-    ),
-    "vificlip": Family(
-        "vificlip",
-        "ViFi-CLIP",
-        _rename_vifi,
-        ("image_encoder.proj", "text_encoder.text_projection"),
-        "unknown: ViFi-CLIP's repository has no licence file; ask its authors before you deploy",
-    ),
-    "clip": Family(
-        "vificlip",
-        "CLIP (OpenAI or open_clip names)",
-        _rename_clip,
-        ("visual.proj", "visual.conv1.weight", "text_projection"),
-        "unknown: set it with --set licence=...",
-        text_prefix="text.",
-    ),
-    **POSE_FAMILIES,
-}
+FAMILIES: dict[str, VideoFamily | PoseFamily] = {**VIDEO_FAMILIES, **POSE_FAMILIES}
 # Which settings mean something for one kind of model only.
 _VIDEO_SETTINGS = ("activation", "base", "template")
 _POSE_SETTINGS = ("body2", "centre", "layout", "modality")
@@ -147,7 +68,9 @@ def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | 
     return _convert_video(raw, chosen, settings, weights, where)
 
 
-def _convert_video(raw: RawCheckpoint, chosen: Family, settings: ConvertSettings, weights: str, where: str) -> ViFiCLIP:
+def _convert_video(
+    raw: RawCheckpoint, chosen: VideoFamily, settings: ConvertSettings, weights: str, where: str
+) -> ClipModel:
     require("open_clip", "export", f"converting {chosen.title}")
     tensors, dropped = _rename_all(raw.tensors, chosen, where)
     notes = [f"read as {chosen.title}", *raw.notes, *dropped]
@@ -158,10 +81,16 @@ def _convert_video(raw: RawCheckpoint, chosen: Family, settings: ConvertSettings
         "arch": match_arch(tensors, where),
         "activation": settings.activation or "quickgelu",
         "licence": settings.licence or chosen.licence,
-        "text": {"template": settings.template} if settings.template else {},
         "weights": weights,
         "trained_logit_scale": "logit_scale" in tensors,
     }
+    if settings.template:
+        fields["text"] = {"template": settings.template}
+    if (positions := tensors.get("integration.positional_embedding")) is not None:  # X-CLIP: T is fixed by training
+        if positions.ndim != 3:
+            raise BadInput(f"{where}: mit.positional_embedding is {list(positions.shape)}, expected [1, T, D]")
+        default = entry(chosen.model).config_class().video
+        fields["video"] = {**default.model_dump(), "window_frames": positions.shape[1]}
     if "logit_scale" in tensors and tensors["logit_scale"].numel() != 1:
         raise BadInput(f"{where}: logit_scale is {list(tensors['logit_scale'].shape)}, expected one number")
     if "logit_scale" not in tensors:
@@ -186,32 +115,34 @@ def parse_settings(values: dict[str, object]) -> ConvertSettings:
         raise BadInput(f"--set {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
 
 
-def _refuse(settings: ConvertSettings, names: tuple[str, ...], family: Family | PoseFamily) -> None:
+def _refuse(settings: ConvertSettings, names: tuple[str, ...], family: VideoFamily | PoseFamily) -> None:
     """A setting that would have no effect is a mistake."""
     if given := [name for name in names if getattr(settings, name) is not None]:
         raise BadInput(f"--set {given[0]} means nothing for {family.title}; leave it away")
 
 
-def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[str], where: str) -> ViFiCLIP:
+def _finish(fields: dict[str, object], tensors: dict[str, Tensor], notes: list[str], where: str) -> ClipModel:
     if not -5 < float(tensors["logit_scale"]) < 7:  # exp: 0.007 to 1100; CLIP stops at 100
         raise BadInput(f"{where}: logit_scale is {float(tensors['logit_scale']):g}, expected a logarithm near 4.6")
-    model = build(parse_config(ViFiCLIPConfig, {**fields, "notes": tuple(notes)}, where).for_arch())
+    model = build(
+        parse_config(entry(fields["model"]).config_class, {**fields, "notes": tuple(notes)}, where).for_arch()
+    )
     load_state(model, tensors, where)
     return model
 
 
-def _family(name: str) -> Family | PoseFamily:
+def _family(name: str) -> VideoFamily | PoseFamily:
     if name not in FAMILIES:
         raise BadInput(f"--from {name!r} is not known; the choices are: auto, {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
-def recognise(tensors: dict[str, Tensor], where: str) -> Family | PoseFamily:
+def recognise(tensors: dict[str, Tensor], where: str) -> VideoFamily | PoseFamily:
     """The family whose names fit all tensors; otherwise an error that names the nearest one and what does not fit."""
     for family in FAMILIES.values():
         if not family.missing(tensors) and all(family.fits(name) for name in tensors):
             return family
-    best: tuple[float, Family | PoseFamily, list[str], list[str]] | None = None
+    best: tuple[float, VideoFamily | PoseFamily, list[str], list[str]] | None = None
     for family in FAMILIES.values():
         foreign = [name for name in tensors if not family.fits(name)]
         missing = family.missing(tensors)
@@ -228,7 +159,7 @@ def recognise(tensors: dict[str, Tensor], where: str) -> Family | PoseFamily:
     )
 
 
-def _rename_all(tensors: dict[str, Tensor], family: Family, where: str) -> tuple[dict[str, Tensor], list[str]]:
+def _rename_all(tensors: dict[str, Tensor], family: VideoFamily, where: str) -> tuple[dict[str, Tensor], list[str]]:
     renamed: dict[str, Tensor] = {}
     dropped: dict[str, int] = {}
     for name, tensor in tensors.items():
@@ -294,7 +225,7 @@ def _with_fixed_labels(
     classes: tuple[str, ...] | None,
     notes: list[str],
     where: str,
-) -> ViFiCLIP:
+) -> ClipModel:
     """No token embedding and no base: the checkpoint's own prompt embeddings still give its classes' labels."""
     prompts = raw.tensors.get(PROMPTS)
     if prompts is None or prompts.ndim != 3:
@@ -317,7 +248,7 @@ def _with_fixed_labels(
 
 
 @torch.no_grad()
-def _encode_prompts(model: ViFiCLIP, prompts: Tensor, where: str) -> Tensor:
+def _encode_prompts(model: ClipModel, prompts: Tensor, where: str) -> Tensor:
     """Looked-up prompt embeddings [K, L, width] -> label embeddings [K, D], L2-normalised.
 
     The token ids are gone, but a prompt ends with the end token and is filled up with token 0: the end token is

@@ -34,6 +34,10 @@ class Entry:
 REGISTRY = {
     "vificlip": Entry("vificlip", "ViFiCLIP", "video-text"),
     "ski-vificlip": Entry("vificlip", "ViFiCLIP", "video-text"),
+    "xclip": Entry("xclip", "XCLIP", "video-text"),
+    "ski-xclip": Entry("xclip", "XCLIP", "video-text"),
+    "froster": Entry("froster", "FROSTER", "video-text"),
+    "ski-froster": Entry("froster", "FROSTER", "video-text"),
     "ctrgcn": Entry("ctrgcn", "CTRGCN", "skeleton"),
     "ctrsgcn": Entry("ctrsgcn", "CTRSGCN", "skeleton"),
     "hdgcn": Entry("hdgcn", "HDGCN", "skeleton"),

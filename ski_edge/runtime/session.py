@@ -37,6 +37,8 @@ class Session:
     task = "video-text"
 
     def __init__(self, folder: Path, manifest: VideoManifest, device: Device, threads: int) -> None:
+        if manifest.video.mode != "frame":
+            raise BadInput(f"{manifest.model} takes whole clips; this version runs models that encode frame by frame")
         self.folder = folder
         self.manifest = manifest
         self.device = device

@@ -250,3 +250,20 @@ def official() -> SimpleNamespace:
     shapes = (ctrgcn, mmcl, ctrsgcn, hdgcn, stgcn, costgcn, hyperformer)
     tools = (fill, filled, with_own_graph, network, clip, check_lengths, Golden)
     return SimpleNamespace(GOLDEN=GOLDEN, **{item.__name__: item for item in (*shapes, *tools)})
+
+
+@pytest.fixture(scope="session")
+def sine_fill():
+    """The rule of ski.md 5.6: a sine of position in the sorted official names and of the flat index."""
+
+    def fill(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        filled = {}
+        for i, key in enumerate(sorted(state)):
+            shape = state[key].shape
+            s = np.sin(0.7 * np.arange(state[key].numel()) + 1.3 * (i % 17)).reshape(shape)
+            norm_weight = len(shape) == 1 and key.endswith(".weight")
+            values = np.log(10.0) if key == "logit_scale" else 1 + 0.1 * s if norm_weight else 0.08 * s
+            filled[key] = torch.from_numpy(np.asarray(values, np.float32))
+        return filled
+
+    return fill

@@ -310,7 +310,7 @@ def test_wrong_family_says_so(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
     with pytest.raises(BadInput, match=r"is no CLIP .*it lacks visual\.proj"):
         convert(path, family="clip")
-    with pytest.raises(BadInput, match="choices are: auto, ski-vificlip, vificlip, clip"):
+    with pytest.raises(BadInput, match="choices are: auto, ski-vificlip, vificlip, xclip, froster, clip"):
         convert(path, family="resnet")
 
 

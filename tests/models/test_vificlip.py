@@ -14,23 +14,12 @@ from ski_edge.models.archs import ARCHS, ClipArch
 from ski_edge.models.clip import tokenize
 
 
-def fill(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The fact sheet's rule (5.6): a sine of position in the sorted keys and of the flat index."""
-    filled = {}
-    for i, key in enumerate(sorted(state)):
-        shape = state[key].shape
-        s = np.sin(0.7 * np.arange(state[key].numel()) + 1.3 * (i % 17)).reshape(shape)
-        norm_weight = len(shape) == 1 and key.endswith(".weight")
-        filled[key] = torch.from_numpy(np.asarray(1 + 0.1 * s if norm_weight else 0.08 * s, np.float32))
-    return filled
-
-
 @pytest.fixture
-def golden_model(monkeypatch):
+def golden_model(monkeypatch, sine_fill):
     """The towers of ski.md 6.5: 32 px, patch 16, width 64, 2 layers, 2 heads, 64-d."""
     monkeypatch.setitem(archs.ARCHS, "golden", ClipArch(32, 16, 64, 2, 64, 2, 1, 64, vision_head_width=32))
     model = ski_edge.create_model("vificlip", arch="golden")
-    model.clip.visual.load_state_dict(fill(model.clip.visual.state_dict()))
+    model.clip.visual.load_state_dict(sine_fill(model.clip.visual.state_dict()))
     return model
 
 
