@@ -97,7 +97,7 @@ def train(runs: list[Run], processes: int, extra: list[str], stop_after: str | N
         list(pool.map(one, [run for run in runs if not run.finished]))
 
 
-def collect(runs: list[Run]) -> dict[str, object]:
+def collect(runs: list[Run], arch: str) -> dict[str, object]:
     """Scores, ensembles and logs of what is finished, under benchmarks/results/accuracy."""
     done = [run for run in runs if run.finished]
     rows = []
@@ -111,8 +111,11 @@ def collect(runs: list[Run]) -> dict[str, object]:
         for name in ("recipe.json", "log.csv", "result.json", "report/metrics.json", "report/confusion.csv"):
             shutil.copyfile(folder / name, kept / Path(name).name)
         result = json.loads((folder / "result.json").read_text())
-        keys = ("test_top1", "last_epoch_test_top1", "test_mean_recall", "chosen_epoch", "epochs", "clips", "seconds")
-        rows.append({"run": run.name, "chosen_by": result["chosen_by"], **{key: result[key] for key in keys}})
+        keys = ("test_top1", "last_epoch_test_top1", "test_mean_recall", "chosen_epoch", "epochs", "clips")
+        row = {"run": run.name, "chosen_by": result["chosen_by"], **{key: result[key] for key in keys}}
+        recipe = json.loads((folder / "recipe.json").read_text())
+        row |= {key: recipe[key] for key in ("repeat", "batch_size", "lr", "schedule", "precision")}
+        rows.append({**row, "seconds": result["seconds"]})
     summary: dict[str, object] = {"device": machine(), "runs": rows, "joint_over_seeds": {}, "four_streams": {}}
     for key in sorted({(r.data, r.model, r.arch, r.select) for r in done}):
         group = [run for run in done if (run.data, run.model, run.arch, run.select) == key]
@@ -131,7 +134,7 @@ def collect(runs: list[Run]) -> dict[str, object]:
                 "streams": {m: measure(s.logits, s.labels).top1 for m, s in zip(MODALITIES, streams, strict=True)},
             }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS / "summary.json", summary)
+    write_json(RESULTS / f"summary-{arch}.json", summary)
     return summary
 
 
@@ -147,7 +150,7 @@ def main() -> None:
     runs = wanted(given.set or sorted(SPLIT), given.arch)
     if not given.collect:
         train(runs, given.processes, given.changes, given.stop_after)
-    summary = collect(runs)
+    summary = collect(runs, given.arch)
     print(json.dumps({key: summary[key] for key in ("joint_over_seeds", "four_streams")}, indent=2))
     left = [run.name for run in runs if not run.finished]
     if left:
