@@ -49,7 +49,8 @@ def on_windows(
     other = len(session.classes) - 1
     wanted = np.concatenate([np.repeat(np.unique(labels), PER_CLASS), np.full(OTHERS, other)])
     windows = [maker.draw(None if label == other else int(label), rng) for label in wanted]
-    inputs = np.stack([window.transpose(3, 0, 2, 1) for window in windows])
+    # The maker's windows are made of centred clips; the device centres and scales what it sees, so they are again.
+    inputs = np.stack([arrange(window, session.manifest.skeleton).transpose(3, 0, 2, 1) for window in windows])
     logits = np.concatenate([session.run(skeleton=inputs[i : i + 64])["logits"] for i in range(0, len(inputs), 64)])
     metrics = measure(logits, wanted)
     scores = session.score(logits)
