@@ -41,9 +41,13 @@ def test_the_card_tells_what_was_measured():
     card = (find_bundle("utd27") / "README.md").read_text()
     shipped_sha256 = ski_edge.open_bundle("utd27").manifest.provenance.weights_sha256
     records = [json.loads(path.read_text()) for path in ROOT.glob("benchmarks/results/*/*-utd27.json")]
-    (record,) = [record for record in records if record["weights_sha256"] == shipped_sha256]
-    for number in (record["clips"]["top1"], record["windows"]["top1"], record["windows"]["other_recall"]):
-        assert re.search(rf"\b{number:.1f} %", card), number
+    measured = [record for record in records if record["weights_sha256"] == shipped_sha256]
+
+    def told(record):
+        numbers = (record["clips"]["top1"], record["windows"]["top1"], record["windows"]["other_recall"])
+        return all(re.search(rf"\b{number:.1f} %", card) for number in numbers)
+
+    assert any(map(told, measured))
 
 
 def test_utd27_knows_clips_of_people_it_never_saw(utd_mhad):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ski_edge.skeleton import Layout, SkeletonInput
+from ski_edge.skeleton import Layout
 from ski_edge.train.recipe import Recipe
 
 
@@ -21,21 +21,6 @@ def augment(clips: Tensor, recipe: Recipe, layout: Layout, generator: torch.Gene
     if recipe.noise:
         clips = clips + recipe.noise * torch.randn(clips.shape, generator=generator, device=clips.device)
     return clips * present
-
-
-def centre_and_scale(clips: Tensor, spec: SkeletonInput) -> Tensor:
-    """Each frame's centre to the origin, the mean bone of a clip to length 1: what the device does to noisy windows.
-
-    For live windows, which were arranged before noise and other proportions moved the centre and changed the bones.
-    """
-    present = (clips != 0).any(dim=(-2, -1), keepdim=True)
-    body, layout = clips[:, :, :1], spec.layout
-    clips = (clips - body[..., list(layout.centre), :].mean(dim=-2, keepdim=True)) * present
-    if spec.scale == "bone":
-        child, parent = zip(*layout.bones, strict=True)
-        bone = (body[..., list(child), :] - body[..., list(parent), :]).norm(dim=-1)
-        clips = clips / bone.mean(dim=(1, 2, 3))[:, None, None, None, None].clamp(min=1e-6)
-    return clips
 
 
 def rotate(clips: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,7 @@ from ski_edge.data.store import SkeletonData
 from ski_edge.errors import BadInput
 from ski_edge.skeleton import arrange, to_modality
 from ski_edge.skeleton.resample import FixedSeconds
-from ski_edge.train.augment import augment, centre_and_scale, rotate
+from ski_edge.train.augment import augment, rotate
 from ski_edge.train.recipe import LiveWindows, Recipe
 
 _MOVING = 0.25  # of a clip's fastest moment: below it the person rests
@@ -209,7 +209,6 @@ class LiveBatches:
             )
             windows = np.stack([self.maker.draw(None if label == self.other else int(label), rng) for label in labels])
             clips = torch.from_numpy(windows[rank::world]).to(self.device)
-            clips = centre_and_scale(augment(clips, recipe, spec.layout, generator), spec)
-            clips = rotate(clips, recipe, generator)
+            clips = rotate(augment(clips, recipe, spec.layout, generator), recipe, generator)
             stream = to_modality(clips, spec.layout, spec.modality, spec.root_trajectory)
             yield stream.permute(0, 4, 1, 3, 2), torch.from_numpy(labels[rank::world]).to(self.device)
