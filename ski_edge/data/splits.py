@@ -90,9 +90,9 @@ def validation_part(data: Index | SkeletonData, train: np.ndarray, test: np.ndar
     """Divide training clips into (those to fit, those to validate on), so that no test clip chooses a checkpoint.
 
     Validation asks what the test asks: where it shows other people than training does, whole subjects are held out
-    (if more than two train and no class is lost to the fit); where it shows the same people, as in a split by view,
-    or where nobody knows, a stratified draw. share: of the clips, 0 < share < 1; by subject it is the nearest that
-    whole subjects allow, at least one.
+    (if more than two train and no class is lost to the fit); where it shows one of the same people, as in a split by
+    view, or where nobody knows, a stratified draw. share: of the clips, 0 < share < 1; by subject it is the nearest
+    that whole subjects allow, at least one.
     """
     index = data.index if isinstance(data, SkeletonData) else data
     train = np.sort(np.asarray(train, np.int64))
@@ -103,7 +103,8 @@ def validation_part(data: Index | SkeletonData, train: np.ndarray, test: np.ndar
     labels = np.array([index.clips[clip].label for clip in train])
     subjects = np.array([index.clips[clip].subject for clip in train])
     rng = np.random.default_rng(seed)
-    others = not np.isin([index.clips[clip].subject for clip in test], subjects).any()
+    tested = {index.clips[clip].subject for clip in test} - {-1}
+    others = bool(tested) and tested.isdisjoint(subjects.tolist())
     chosen = _whole_subjects(subjects, labels, share, rng) if others else None
     if chosen is None:
         chosen = _stratified(labels, share, rng)

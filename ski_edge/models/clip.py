@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
@@ -33,6 +33,21 @@ class ClipConfig(Contract):
     weights: str = "random"  # provenance, for people
     licence: str = "unknown"
     notes: tuple[str, ...] = Field(default=())  # what conversion dropped or assumed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_video(cls, fields: Any) -> Any:
+        """Mode and pooling are the network's own: a config that says only `window_frames` leaves them as they are."""
+        if isinstance(fields, dict) and isinstance(fields.get("video"), dict):
+            return {**fields, "video": {**cls.model_fields["video"].default.model_dump(), **fields["video"]}}
+        return fields
+
+    @model_validator(mode="after")
+    def _video_is_what_the_network_does(self) -> ClipConfig:
+        own = type(self).model_fields["video"].default
+        if (self.video.mode, self.video.pooling) != (own.mode, own.pooling):
+            raise ValueError(f"{self.model} is {own.mode}, {own.pooling}; got {self.video.mode}, {self.video.pooling}")
+        return self
 
     def for_arch(self) -> ClipConfig:
         """This config with the crop of its arch; the resize keeps its proportion (336 px towers: 384 for 256)."""
@@ -79,12 +94,16 @@ class ClipModel(nn.Module):
 
     def encode_text(self, text: list[str] | Tensor) -> Tensor:
         """K prompts, used as they are, or tokens int64 [K, 77] -> [K, D], L2-normalised."""
+        return F.normalize(self.text_features(text), dim=-1)
+
+    def text_features(self, text: list[str] | Tensor) -> Tensor:
+        """`encode_text` before the normalisation."""
         if not self.config.reads_text:
             raise BadInput(
                 "these weights have no token embedding, so new prompts cannot be encoded (label_embeddings holds "
                 "those of its classes); convert again with --set base=openclip:openai"
             )
-        return self.clip.encode_text(tokenize(text) if isinstance(text, list) else text, normalize=True)
+        return self.clip.encode_text(tokenize(text) if isinstance(text, list) else text)
 
     def checkpoint_state(self) -> dict[str, Tensor]:
         """Tensors by open_clip's names (and the model's own), minus a token embedding that is not real."""

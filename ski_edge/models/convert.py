@@ -87,10 +87,9 @@ def _convert_video(
     if settings.template:
         fields["text"] = {"template": settings.template}
     if (positions := tensors.get("integration.positional_embedding")) is not None:  # X-CLIP: T is fixed by training
-        if positions.ndim != 3:
+        if positions.ndim != 3 or positions.shape[0] != 1:
             raise BadInput(f"{where}: mit.positional_embedding is {list(positions.shape)}, expected [1, T, D]")
-        default = entry(chosen.model).config_class().video
-        fields["video"] = {**default.model_dump(), "window_frames": positions.shape[1]}
+        fields["video"] = {"window_frames": positions.shape[1]}
     if "logit_scale" in tensors and tensors["logit_scale"].numel() != 1:
         raise BadInput(f"{where}: logit_scale is {list(tensors['logit_scale'].shape)}, expected one number")
     if "logit_scale" not in tensors:
@@ -169,6 +168,8 @@ def _rename_all(tensors: dict[str, Tensor], family: VideoFamily, where: str) -> 
         target = family.rename(name)
         if target is None:
             dropped[name.split(".")[0]] = dropped.get(name.split(".")[0], 0) + 1
+        elif target in renamed:
+            raise BadInput(f"{where}: {name} is there twice under different prefixes; remove one")
         else:
             renamed[target] = tensor
     return renamed, [f"dropped {group}: {n} tensors" for group, n in sorted(dropped.items())]

@@ -12,16 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ski_edge.contracts import Preprocessing, VideoContract
+from ski_edge.contracts import Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project
 
 CLIP_MEAN, CLIP_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6322579, 70.32316305)
-_KINDS = ("photo", "video", "example", "demonstration")
-_VERBS = ("", "using ", "doing ", "during ", "performing ", "practicing ")
-TEMPLATES = tuple(
-    f"a {kind} of {who}." for kind in _KINDS for who in ("{}", *(f"a person {verb}{{}}" for verb in _VERBS))
-)
 
 
 class FROSTERConfig(ClipConfig):
@@ -29,6 +24,7 @@ class FROSTERConfig(ClipConfig):
     preprocessing: Preprocessing = Preprocessing(resize_short=224, mean=CLIP_MEAN, std=CLIP_STD)
     # 8 frames, every 16th of 30 a second
     video: VideoContract = VideoContract(mode="clip", pooling="norm-then-mean", window_frames=8, window_s=8 * 16 / 30)
+    text: TextContract = TextContract(template="a photo of {}.")  # the first of the 29 whose mean FROSTER takes
 
 
 class FROSTER(ClipModel):
@@ -75,12 +71,3 @@ def _with_neighbours(tokens: Tensor, length: int) -> Tensor:
     nothing = torch.zeros_like(clips[:, :1])
     following, previous = torch.cat([clips[:, 1:], nothing], dim=1), torch.cat([nothing, clips[:, :-1]], dim=1)
     return torch.cat([following, previous, clips], dim=2).flatten(0, 1)
-
-
-def prompts(label: str) -> list[str]:
-    """FROSTER's 29 prompts of a class called `Name` or `Name: what one does`; their embeddings are averaged.
-
-    The name goes into each template, the whole label follows; last comes the label alone.
-    """
-    name = label.split(":")[0]
-    return [*(f"{template.format(name)} {label}" for template in TEMPLATES), label]

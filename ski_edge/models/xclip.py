@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ski_edge.contracts import TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
-from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project, tokenize
+from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project
 
 _HEAD = 64  # channels of a head, in every attention that X-CLIP adds
 _PROMPT_LAYERS = 2
@@ -135,10 +135,6 @@ class XCLIP(ClipModel):
     def encode_video(self, frames: Tensor) -> Tensor:
         """frames [N, T, 3, S, S] -> [N, D], L2-normalised. Half of the score: labels depend on the video, too."""
         return F.normalize(self.video_features(frames)[0], dim=-1)
-
-    def text_features(self, text: list[str] | Tensor) -> Tensor:
-        """K prompts or tokens -> [K, D], not normalised: what the prompts of a video are added to."""
-        return self.clip.encode_text(tokenize(text) if isinstance(text, list) else text, normalize=False)
 
     def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
         """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K] = exp(logit_scale) * cosine."""

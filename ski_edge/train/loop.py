@@ -86,7 +86,7 @@ def train(
         **recipe.options,
     )
     # Opened last: a start that fails must leave no folder behind.
-    state = folder.open(recipe) if fabric.is_global_zero else None
+    state = folder.open(recipe, resume) if fabric.is_global_zero else None
     state = fabric.broadcast(state)
     if state is not None and state["epoch"] == recipe.epochs and (done := folder.result()):
         return done if fabric.is_global_zero else {}

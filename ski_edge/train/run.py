@@ -36,8 +36,9 @@ class RunFolder:
             changed = [key for key in content if not isinstance(before, dict) or before.get(key) != content[key]]
             raise BadInput(f"{path} differs from this recipe in {', '.join(changed)}; resume with the same recipe")
 
-    def open(self, recipe: Recipe) -> dict[str, Any] | None:
-        """Prepare a checked folder; the saved state where the run goes on, None where it begins."""
+    def open(self, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+        """Check (again: loading data took its time) and prepare; the saved state where the run goes on, else None."""
+        self.check(recipe, resume)
         path = self.folder / RECIPE
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -206,12 +206,23 @@ def test_validation_asks_what_the_test_asks():
     assert sorted(index.clips[i].label for i in validation) == sorted([*range(10)] * 2)
 
 
+def test_validation_is_stratified_where_nobody_knows_who_is_tested():
+    clips = [ClipEntry(name=f"{s}{i}", label=i, frames=1, subject=s) for s in range(5) for i in range(4)]
+    clips += [ClipEntry(name=f"t{i}", label=i, frames=1) for i in range(4)]
+    index = index_of("own", clips, tuple("abcd"))
+    for test in (np.arange(20, 24), np.array([], np.int64)):
+        _, validation = validation_part(index, np.arange(20), test, 0.2, 0)
+        assert sorted(index.clips[i].label for i in validation) == [0, 1, 2, 3]
+        assert len({index.clips[i].subject for i in validation}) > 1
+
+
 def test_validation_never_takes_the_last_people_of_a_class():
     clips = [ClipEntry(name=f"{s}{i}", label=0, frames=1, subject=s) for s in (1, 2, 3) for i in range(4)]
     clips += [ClipEntry(name=f"rare{i}", label=1, frames=1, subject=3) for i in range(4)]
+    clips += [ClipEntry(name="tested", label=0, frames=1, subject=4)]
     index = index_of("own", clips, ("a", "b"))
     for seed in range(10):
-        fit, _ = validation_part(index, np.arange(len(clips)), np.array([], int), 0.3, seed)
+        fit, _ = validation_part(index, np.arange(len(clips) - 1), np.array([len(clips) - 1]), 0.3, seed)
         assert {index.clips[i].label for i in fit} == {0, 1}
 
 

@@ -15,7 +15,6 @@ from ski_edge.errors import BadInput
 from ski_edge.models import archs, save_model
 from ski_edge.models.archs import ClipArch
 from ski_edge.models.convert import convert
-from ski_edge.models.froster import prompts
 
 
 @pytest.fixture
@@ -70,9 +69,7 @@ def saved(tmp_path, state, key="model"):
 
 
 def test_xclip_equals_the_official_numbers(golden, sine_fill, tmp_path):
-    made = ski_edge.create_model(
-        "xclip", arch="golden-x", video={"mode": "clip", "pooling": "joint", "window_frames": 4}
-    )
+    made = ski_edge.create_model("xclip", arch="golden-x", video={"window_frames": 4})
     model = convert(saved(tmp_path, sine_fill(official_xclip(made))))
     assert (model.config.model, model.config.video.window_frames, model.config.text.template) == ("xclip", 4, "{}")
     video = sines(2, 4, 3, 32, 32)
@@ -143,12 +140,13 @@ def test_frames_of_a_clip_see_each_other(name):
     clip = torch.randn(1, length, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     other = clip.clone()
     other[:, 1] = 0
+    seen = []
+    if name == "xclip":  # what its frames are before they are joined on purpose
+        model.integration.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
-        if name == "froster":
-            first, second = model.frame_features(clip), model.frame_features(other)
-            assert (first[:, 0] - second[:, 0]).abs().max() > 1e-4
-        else:
-            assert (model.encode_video(clip) - model.encode_video(other)).abs().max() > 1e-4
+        for video in (clip, other):
+            model.encode_video(video) if name == "xclip" else seen.append(model.frame_features(video))
+    assert (seen[0][:, 0] - seen[1][:, 0]).abs().max() > 1e-4
     with pytest.raises(BadInput, match="encode a whole clip with encode_video"):
         model.encode_frames(clip[0])
 
@@ -160,6 +158,19 @@ def test_xclip_takes_the_length_it_was_trained_with(tmp_path):
     state = official_xclip(model)
     state["mit.positional_embedding"] = torch.zeros(8)
     with pytest.raises(BadInput, match=r"mit.positional_embedding is \[8\], expected"):
+        convert(saved(tmp_path, state))
+
+
+def test_how_frames_are_mixed_is_no_setting():
+    assert ski_edge.create_model("xclip", arch="tiny", video={"window_frames": 4}).config.video.pooling == "joint"
+    with pytest.raises(BadInput, match="vificlip is frame, mean-then-norm; got frame, norm-then-mean"):
+        ski_edge.create_model("vificlip", arch="tiny", video={"pooling": "norm-then-mean"})
+
+
+def test_one_tensor_under_two_names_is_refused(tmp_path):
+    state = official_xclip(ski_edge.create_model("xclip", arch="tiny", seed=1))
+    state["text.text_projection"] = torch.zeros_like(state["text_projection"])
+    with pytest.raises(BadInput, match=r"text.text_projection is there twice"):
         convert(saved(tmp_path, state))
 
 
@@ -180,10 +191,3 @@ def test_clip_models_say_that_they_cannot_be_exported_yet(tmp_path):
     with pytest.raises(BadInput, match="sees the frames of a clip together"):
         ski_edge.export_model(ski_edge.create_model("froster", arch="tiny"), tmp_path / "b")
     assert not (tmp_path / "b").exists()
-
-
-def test_froster_has_29_prompts_a_class():
-    texts = prompts("Archery: shooting arrows at a target.")
-    assert len(set(texts)) == 29
-    assert texts[0] == "a photo of Archery. Archery: shooting arrows at a target."
-    assert texts[-1] == "Archery: shooting arrows at a target."
