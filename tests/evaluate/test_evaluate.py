@@ -128,7 +128,7 @@ def test_checkpoint_and_bundle_agree_on_real_clips(untrained, waving, cli, tmp_p
         }
     assert results[0]["top1"] == results[1]["top1"]
     a, b = (read_scores(tmp_path / kind / "scores.npz") for kind in ("ckpt", "bundle"))
-    np.testing.assert_allclose(a.logits, b.logits, atol=1e-4)
+    np.testing.assert_allclose(a.logits, b.logits, rtol=1e-5, atol=1e-4)  # logits here are in the hundreds
     rows = list(csv.reader((tmp_path / "ckpt" / "confusion.csv").open()))
     assert rows[0][1:] == ["left", "right", "foot"]
     assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 45
