@@ -79,7 +79,7 @@ def test_every_backbone_becomes_a_verified_bundle(name, tmp_path):
     bundle = ski_edge.export_model(make(name), tmp_path / name)
     session = ski_edge.open_bundle(bundle)
     assert isinstance(session, PoseSession)
-    # HD-GCN's edges are differences of neighbours: there torch's own float32 is off from float64 by 1e-5, folded by 2e-5
+    # HD-GCN's edges are differences of neighbours: torch's own float32 is off from float64 by 1e-5, folded by 2e-5
     limit = 1e-4 if name == "hdgcn" else 1e-5
     assert verify(session).parts["logits"].relative_error < limit
 
