@@ -1,4 +1,4 @@
-"""`ski-edge evaluate`: a checkpoint or a bundle against labelled data."""
+"""`ski-edge evaluate`: a checkpoint or a bundle against labelled data, or the SKI paper's tables beside our numbers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,38 @@ import typer
 from ski_edge.cli.output import JSON, emit, log, steps
 from ski_edge.errors import BadInput
 
+_OURS = Path("benchmarks/results/ski/table.json")  # in the checkout
+
 
 def register(app: typer.Typer) -> None:
-    app.command("evaluate", help="Accuracy, per-class recall and confusion of a skeleton classifier on prepared data.")(
-        evaluate
+    help = (
+        "Accuracy, per-class recall and confusion of a skeleton classifier on prepared data; or, with --table, tables."
     )
+    app.command("evaluate", help=help)(evaluate)
 
 
 def evaluate(
-    model: Path = typer.Argument(..., help="Checkpoint folder, bundle folder or shipped name."),
-    data: Path = typer.Option(..., help="Folder that ski-edge data prepare wrote."),
-    split: str = typer.Option(..., help="Its test part is used: xsub60, cross-view, odd-even, ... or 'all'."),
+    model: Path = typer.Argument(None, help="Checkpoint folder, bundle folder or shipped name."),
+    data: Path = typer.Option(None, help="Folder that ski-edge data prepare wrote."),
+    split: str = typer.Option(None, help="Its test part is used: xsub60, cross-view, odd-even, ... or 'all'."),
     out: Path = typer.Option(None, help="Folder for the report and scores.npz. Default: runs/evaluate/NAME."),
+    table: list[str] = typer.Option(None, help="Measure nothing, print ski-1 ... ski-5 of the SKI paper, or all."),
+    ours: Path = typer.Option(None, help=f"With --table: our numbers, JSON. Default: {_OURS} where it exists."),
+    markdown: bool = typer.Option(False, "--markdown", help="With --table: as Markdown."),
     as_json: bool = JSON,
 ) -> None:
+    if table:
+        if model or data or split or out:
+            raise BadInput("--table prints numbers that are there; leave out the model, --data, --split and --out")
+        _tables(table, ours, markdown, as_json)
+        return
+    if ours or markdown:
+        raise BadInput("--ours and --markdown go with --table")
+    for value, name in ((model, "a model"), (data, "--data"), (split, "--split")):
+        if value is None:
+            raise BadInput(
+                f"evaluate needs {name}: ski-edge evaluate MODEL --data FOLDER --split NAME (or --table ski-1)"
+            )
     folder = model.resolve()
     out = out or Path("runs/evaluate") / (folder.parent.name if folder.name == "checkpoint" else folder.name)
     with steps(quiet=as_json) as step:
@@ -50,6 +68,19 @@ def text(out: Path, metrics: Any) -> str:
         f"top-1 {metrics.top1:.2f} %, top-5 {metrics.top5:.2f} %, mean class recall {metrics.mean_recall:.2f} %, "
         f"{metrics.clips} clips\n{out}: metrics.json, per_class.csv, confusion.csv, confusion.png, scores.npz"
     )
+
+
+def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) -> None:
+    """The SKI paper's tables on stdout."""
+    from ski_edge.evaluate.paper import TABLES, compare_tables, read_ours, render_tables
+
+    names = list(TABLES) if "all" in names else names
+    file = ours or (_OURS if _OURS.is_file() else None)
+    numbers = read_ours(file) if file else None
+    content = {"ours_from": str(file) if file else None, **compare_tables(names, numbers)}
+    if file and not as_json:
+        log(f"our numbers: {file}")
+    emit(content, as_json, lambda: render_tables(names, numbers, "markdown" if markdown else "text"))
 
 
 def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:

@@ -16,6 +16,7 @@ from ski_edge.errors import BadInput
 from ski_edge.skeleton.layouts import Layout, LayoutField
 from ski_edge.skeleton.modalities import Modality, namespace, to_modality
 from ski_edge.skeleton.resample import CropResize, FixedSeconds, Resample, check_times, neighbours, take
+from ski_edge.skeleton.rotations import rotation_onto
 
 _LONGEST = 1_000_000  # frames; nine hours
 
@@ -127,22 +128,9 @@ def _origin(clip: np.ndarray, first_present: np.ndarray, spec: SkeletonInput) ->
 def _upright(body: np.ndarray, layout: Layout) -> np.ndarray:
     """[3, 3]: spine to +z, then left-to-right shoulder to +x (pyskl names the axes by joint index: 0-1 and 8-4)."""
     low, high = (body[layout.index(name)] for name in ("spine_base", "spine_mid"))
-    first = _rotation_onto(high - low, np.array([0.0, 0.0, 1.0]))
+    first = rotation_onto(high - low, np.array([0.0, 0.0, 1.0]))
     across = first @ (body[layout.index("right_shoulder")] - body[layout.index("left_shoulder")])
-    return _rotation_onto(across, np.array([1.0, 0.0, 0.0])) @ first
-
-
-def _rotation_onto(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """The smallest rotation that takes `vector` to the direction of `axis` (Rodrigues)."""
-    length = np.linalg.norm(vector)
-    if length < 1e-9:
-        return np.eye(3)
-    unit = vector / length
-    cross, cosine = np.cross(unit, axis), float(unit @ axis)
-    if np.linalg.norm(cross) < 1e-9:
-        return np.eye(3)  # along the axis or against it: pyskl leaves both
-    skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
-    return np.eye(3) + skew + skew @ skew / (1 + cosine)
+    return rotation_onto(across, np.array([1.0, 0.0, 0.0])) @ first
 
 
 def _mean_bone(body: np.ndarray, layout: Layout) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ski_edge.data.rendered.solids import unit
 from ski_edge.skeleton.layouts import Layout
+from ski_edge.skeleton.rotations import rotation_onto
 
 _STILL_M2 = 0.05  # feet that move about less than this (variance) tell less about the floor than how people stand
 _STEEPEST = 0.5  # 27 degrees
@@ -26,12 +27,7 @@ def level(clip: np.ndarray, present: np.ndarray, layout: Layout) -> np.ndarray:
     prior = _standing_slope(bodies, layout)
     spread = place.T @ place + _STILL_M2 * len(place) * np.eye(2)
     slope = _limited(prior + np.linalg.solve(spread, place.T @ (height - place @ prior)))
-    up = np.array([-slope[0], 1.0, -slope[1]])
-    up /= np.linalg.norm(up)
-    # The smallest turn that takes `up` to (0, 1, 0): Rodrigues, with the cosine up[1] > 0
-    cross = np.cross(up, (0.0, 1.0, 0.0))
-    skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
-    return clip @ (np.eye(3) + skew + skew @ skew / (1 + up[1])).T
+    return clip @ rotation_onto(np.array([-slope[0], 1.0, -slope[1]]), np.array([0.0, 1.0, 0.0])).T
 
 
 def _standing_slope(bodies: np.ndarray, layout: Layout) -> np.ndarray:

@@ -11,11 +11,10 @@ from types import ModuleType
 import numpy as np
 
 from ski_edge.data.rendered.camera import Camera
+from ski_edge.data.rendered.coordinates import FAR, SHIFT, fixed_point
 from ski_edge.data.rendered.look import Look
 from ski_edge.data.rendered.solids import Blob, Colour, lit
 
-_SHIFT = 4  # binary digits behind the point in OpenCV's coordinates: without them a slow hand jumps
-_FAR = 1 << 14  # pixels; OpenCV's coordinates must stay small
 # Per stroke: size of its spheres, how far they move to the lamp (both in radii), and light (at strength 1)
 _STROKES = ((1.0, 0.0, 0.5), (0.84, 0.12, 0.8), (0.6, 0.28, 1.0), (0.3, 0.46, 1.18))
 _OUTLINE = 16  # points of a sphere's outline
@@ -60,8 +59,8 @@ class Painter:
         mean = np.add.reduceat(depth, starts, axis=1) / (stops - starts) - [blob.nearer for blob in blobs]
         shown = [np.ones(frames, bool) if blob.shown is None else blob.shown for blob in blobs]
         return Scene(
-            np.clip(spots, -_FAR, _FAR),
-            np.minimum(sizes, _FAR),
+            np.clip(spots, -FAR, FAR),
+            np.minimum(sizes, FAR),
             tuple(zip(starts.tolist(), stops.tolist(), strict=True)),
             np.argsort(-mean, axis=1, kind="stable"),
             np.stack(shown, axis=1),
@@ -72,14 +71,14 @@ class Painter:
         """Paint one frame of a scene on a uint8 picture."""
         cv2 = self._cv2
         points = scene.spots[frame, :, None] + scene.sizes[frame, :, None, None] * self._outlines  # [L, S, P, 2]
-        points = np.rint(points * (1 << _SHIFT)).astype(np.int32)
+        points = fixed_point(points)
         shown = scene.shown[frame]
         for shape in scene.order[frame]:
             if shown[shape]:
                 start, stop = scene.ranges[shape]
                 for stroke, colour in scene.strokes[shape]:
                     outline = cv2.convexHull(points[stroke, start:stop].reshape(-1, 2))
-                    cv2.fillConvexPoly(picture, outline, colour, cv2.LINE_AA, _SHIFT)
+                    cv2.fillConvexPoly(picture, outline, colour, cv2.LINE_AA, SHIFT)
 
     def _strokes(self, blob: Blob) -> tuple[tuple[int, Colour], ...]:
         """Which strokes a shape needs, and their colours under this light."""

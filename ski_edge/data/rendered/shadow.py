@@ -7,13 +7,12 @@ from types import ModuleType
 import numpy as np
 
 from ski_edge.data.rendered.camera import Camera
+from ski_edge.data.rendered.coordinates import FAR, SHIFT, fixed_point
 from ski_edge.data.rendered.look import Look
 from ski_edge.data.rendered.solids import Blob
 
 _RING = 8  # points of a sphere's shadow
 _SLANT = 0.6  # share of the true slant: a lamp in a room throws short shadows
-_SHIFT = 4
-_FAR = 1 << 14
 
 
 class Shadow:
@@ -39,10 +38,10 @@ class Shadow:
     def paint(self, picture: np.ndarray, shaded: np.ndarray, frame: int) -> None:
         """Put `shaded`, the picture with a dark floor, where the shadow is."""
         points, _ = self._camera.project(self._spots[frame][:, None] + self._rings)
-        points = np.rint(np.clip(points, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
+        points = fixed_point(np.clip(points, -FAR, FAR))
         self._mask.fill(0)
         for (start, stop), shown in zip(self._ranges, self._shown[frame], strict=True):
             if shown:
                 outline = self._cv2.convexHull(points[start:stop].reshape(-1, 2))
-                self._cv2.fillConvexPoly(self._mask, outline, 255, self._cv2.LINE_8, _SHIFT)
+                self._cv2.fillConvexPoly(self._mask, outline, 255, self._cv2.LINE_8, SHIFT)
         self._cv2.copyTo(shaded, self._mask, picture)
