@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -45,16 +47,18 @@ def split(data: Index | SkeletonData, name: str) -> Split:
 
     name: `xsub60`, `xview`, `xsub120`, `xset` (NTU), `cross-view` (NW-UCLA), `odd-even` (UTD-MHAD); `55/5`, `48/12`,
     `110/10`, `96/24`: base classes train and novel ones test, all subjects as SKI does, or `48/12@xsub60`: the
-    training subjects of the one and the test subjects of the other as SynSE does; `file` or `file:NAME`: what the
-    data set's own lists say; `subject:1,3,5`: these subjects train, the others test.
+    training subjects of the one and the test subjects of the other as SynSE does; `unseen:7` or `unseen:7,seed=3`:
+    the same for any data set, seven novel classes drawn by the seed (0), `unseen:sit;wave`: these classes, both also
+    with `@odd-even` and such behind; `file` or `file:NAME`: what the data set's own lists say; `subject:1,3,5`: these
+    subjects train, the others test.
     """
     index = data.index if isinstance(data, SkeletonData) else data
     if name == "file" or name.startswith("file:"):
         train, test = _by_file(index, name.removeprefix("file").removeprefix(":"))
     elif name.startswith("subject:"):
         train, test = _by_subject(index, name)
-    elif name.split("@")[0] in _NOVEL:
-        train, test = _zero_shot(index, *name.partition("@")[::2])
+    elif is_zero_shot(name):
+        train, test = _zero_shot(index, name)
     else:
         train, test = _by_rule(index, name)
     labelled = np.array([clip.label >= 0 for clip in index.clips], bool)
@@ -67,11 +71,27 @@ def split(data: Index | SkeletonData, name: str) -> Split:
     return chosen
 
 
-def novel_classes(name: str) -> tuple[int, ...]:
-    """0-based labels of a zero-shot split's novel classes, ascending."""
-    if name not in _NOVEL:
-        raise BadInput(f"zero-shot split {name!r} is not known; the choices are: {', '.join(_NOVEL)}")
-    return tuple(action - 1 for action in sorted(_NOVEL[name][1]))
+def is_zero_shot(name: str) -> bool:
+    """Whether a split trains on some classes and tests on others."""
+    return name.startswith("unseen:") or name.split("@")[0] in _NOVEL
+
+
+def zero_shot_classes(name: str, classes: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(seen, unseen) of a zero-shot split: 0-based labels, each ascending. Together they need not be all classes.
+
+    classes: the data set's class names. The draw of `unseen:7,seed=3` depends on their number, 7 and 3 alone, and is
+    the same with every version of everything.
+    """
+    if not is_zero_shot(name):
+        raise BadInput(f"zero-shot split {name!r} is not known; the choices are: {', '.join(_NOVEL)}, unseen:COUNT")
+    if name.startswith("unseen:"):
+        covered, unseen = len(classes), _unseen(name, classes)
+    else:
+        covered, actions = _NOVEL[name.split("@")[0]]
+        if covered > len(classes):
+            raise BadInput(f"split {name!r} is of {covered} classes; there are {len(classes)}")
+        unseen = {action - 1 for action in actions}
+    return tuple(label for label in range(covered) if label not in unseen), tuple(sorted(unseen))
 
 
 def available(index: Index) -> tuple[str, ...]:
@@ -80,6 +100,8 @@ def available(index: Index) -> tuple[str, ...]:
     if index.dataset == "ntu":
         names += [name for name, (count, _) in _NOVEL.items() if count <= len(index.classes)]
     assigned = {part.partition(":")[0] for clip in index.clips for part in clip.split.split() if ":" in part}
+    if len(index.classes) > 1:
+        names.append("unseen:COUNT")
     names += [f"file:{scheme}" for scheme in sorted(assigned)]
     if any(clip.split and ":" not in clip.split for clip in index.clips):
         names.append("file")
@@ -125,15 +147,38 @@ def _by_rule(index: Index, name: str) -> Split:
     return train & inside, ~train & inside
 
 
-def _zero_shot(index: Index, name: str, within: str) -> Split:
-    count, novel = _NOVEL[name]
-    if index.dataset != "ntu" or count > len(index.classes):
+def _unseen(name: str, classes: Sequence[str]) -> set[int]:
+    """Labels that `unseen:...` names or draws."""
+    asked = name.removeprefix("unseen:")
+    drawn = re.fullmatch(r"(\d{1,5})(?:,seed=(\d{1,10}))?(?:@.*)?", asked, re.ASCII)
+    if drawn:
+        count, seed = int(drawn[1]), int(drawn[2] or 0)
+        if not 0 < count < len(classes):
+            raise BadInput(f"split {name!r}: of {len(classes)} classes, 1 to {len(classes) - 1} can be unseen")
+        # Labels in the order of a hash: numpy's draws may change between versions, a published split may not.
+        keys = [hashlib.sha256(f"{seed} {label}".encode()).digest() for label in range(len(classes))]
+        return set(sorted(range(len(classes)), key=keys.__getitem__)[:count])
+    wanted = [item.strip() for item in asked.partition("@")[0].split(";")]
+    if strange := [item for item in wanted if item not in classes]:
+        known = "; ".join(classes[:20])
+        raise BadInput(
+            f"split {name!r}: {strange[0]!r} is no class; write unseen:7, unseen:7,seed=3 or classes such as {known}"
+        )
+    if len(set(wanted)) == len(classes):
+        raise BadInput(f"split {name!r} leaves no class to train on")
+    return {list(classes).index(item) for item in wanted}
+
+
+def _zero_shot(index: Index, name: str) -> Split:
+    within = name.partition("@")[2]
+    count = _NOVEL.get(name.split("@")[0], (0,))[0]
+    if count and (index.dataset != "ntu" or count > len(index.classes)):
         raise BadInput(
             f"split {name!r} is of NTU RGB+D with {count} classes; this is {index.dataset} with {len(index.classes)}"
         )
+    seen, unseen = zero_shot_classes(name, index.classes)
     label = np.array([clip.label for clip in index.clips], np.int64)
-    unseen = np.isin(label, [action - 1 for action in novel])
-    base, test = ~unseen & (label < count), unseen
+    base, test = np.isin(label, seen), np.isin(label, unseen)
     if within:
         first, second = _by_rule(index, within)
         base, test = base & first, test & second

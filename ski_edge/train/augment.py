@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ski_edge.skeleton import Layout
-from ski_edge.train.recipe import Recipe
+from ski_edge.train.recipe import SkeletonAugment
 
 
-def augment(clips: Tensor, recipe: Recipe, layout: Layout, generator: torch.Generator) -> Tensor:
+def augment(clips: Tensor, recipe: SkeletonAugment, layout: Layout, generator: torch.Generator) -> Tensor:
     """Bones, held joints, noise, as far as the recipe asks. Missing bodies (all zero) stay missing."""
     present = (clips != 0).any(dim=(-2, -1), keepdim=True)
     if recipe.stretch_bones:
@@ -23,7 +23,7 @@ def augment(clips: Tensor, recipe: Recipe, layout: Layout, generator: torch.Gene
     return clips * present
 
 
-def rotate(clips: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def rotate(clips: Tensor, recipe: SkeletonAugment, generator: torch.Generator) -> Tensor:
     """One rotation per clip about the origin, angles uniform up to `recipe.rotate`.
 
     Order xyz is CTR-GCN's random_rot (R = Rz Ry Rx before the joint); zyx is its NW-UCLA feeder, where the joint stands

@@ -26,7 +26,17 @@ class LiveWindows(Contract):
     max_other: float = Field(0.25, ge=0, lt=1)  # of an action may be inside a window that is called other
 
 
-class Recipe(Contract):
+class SkeletonAugment(Contract):
+    """What is varied in a skeleton clip, each time it is seen."""
+
+    rotate: tuple[float, float, float] = (0.0, 0.0, 0.0)  # radians: largest turn about x, y, z
+    rotate_order: Literal["xyz", "zyx"] = "xyz"  # which axis turns first
+    noise: float = Field(0.0, ge=0)  # standard deviation, in what the arranged clip counts: metres, or mean bones
+    drop_joints: float = Field(0.0, ge=0, lt=1)  # chance that a joint stays where it was in the first frame
+    stretch_bones: float = Field(0.0, ge=0, lt=1)  # every bone longer or shorter by up to this share (other people)
+
+
+class Recipe(SkeletonAugment):
     """One training run of a skeleton classifier."""
 
     model: str
@@ -37,12 +47,6 @@ class Recipe(Contract):
     skeleton: SkeletonInput
     live: LiveWindows | None = None
 
-    # Augmentation, per clip
-    rotate: tuple[float, float, float] = (0.0, 0.0, 0.0)  # radians: largest turn about x, y, z
-    rotate_order: Literal["xyz", "zyx"] = "xyz"  # which axis turns first
-    noise: float = Field(0.0, ge=0)  # standard deviation, in what the arranged clip counts: metres, or mean bones
-    drop_joints: float = Field(0.0, ge=0, lt=1)  # chance that a joint stays where it was in the first frame
-    stretch_bones: float = Field(0.0, ge=0, lt=1)  # every bone longer or shorter by up to this share (other people)
     change_speed: float = Field(0.0, ge=0, lt=1)  # live windows: time faster or slower by up to this share
 
     # Optimisation: SGD, as in all the original codes
@@ -88,8 +92,36 @@ class Recipe(Contract):
         return self.lr * 0.1 ** sum(epoch >= drop for drop in self.drops)
 
 
-def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by name (those in ski_edge/train/recipes) or path, with changes such as `skeleton.modality=bone`."""
+def read_recipe(name: str, overrides: list[str] | None = None) -> Any:
+    """A recipe by name (those in ski_edge/train/recipes) or path, with changes such as `skeleton.modality=bone`.
+
+    `kind: ski` makes it a SkiRecipe, no kind a Recipe. `extends: NAME` begins with another recipe's fields.
+    """
+    fields = _fields(name, ())
+    for item in overrides or []:
+        _override(fields, item)
+    return parse_recipe(fields, f"recipe {name}")
+
+
+def parse_recipe(fields: dict[str, Any], where: str) -> Any:
+    """The recipe that these fields describe, or one line about the first that is wrong."""
+    if fields.get("kind") == "ski":
+        from ski_edge.train.ski.recipe import SkiRecipe as kind
+    elif "kind" in fields:
+        raise BadInput(f"{where}: kind {fields['kind']!r} is not known; write kind: ski, or leave it away")
+    else:
+        kind = Recipe
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{where}: {field}: {message} (got {str(first['input'])[:60]!r})") from error
+
+
+def _fields(name: str, above: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a recipe file over those of the one it extends."""
     path = RECIPES / f"{name}.yaml" if "/" not in name and not name.endswith((".yaml", ".yml")) else Path(name)
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
@@ -97,15 +129,25 @@ def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     fields = parse_yaml(read_text(path, "recipe"), f"recipe {path}")
     if not isinstance(fields, dict):
         raise BadInput(f"recipe {path} must be a list of key: value lines")
-    for item in overrides or []:
-        _override(fields, item)
-    try:
-        return Recipe.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "recipe"
-        message = first["msg"].removeprefix("Value error, ")
-        raise BadInput(f"recipe {path}: {where}: {message} (got {str(first['input'])[:60]!r})") from error
+    parent = fields.pop("extends", None)
+    if parent is None:
+        return fields
+    if not isinstance(parent, str) or parent in above:
+        raise BadInput(f"recipe {path}: extends must name another recipe that does not extend this one, got {parent!r}")
+    return _over(_fields(parent, (*above, name)), fields)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else is replaced; null removes."""
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _override(fields: dict[str, Any], item: str) -> None:

@@ -40,7 +40,7 @@ def test_prepare_and_check(cli, own, tmp_path):
     code, stdout, _ = cli("data", "check", out)
     assert code == 0
     assert "clips: 39" in stdout
-    assert "splits: subject:IDS" in stdout
+    assert "splits: unseen:COUNT, subject:IDS" in stdout
     code, stdout, _ = cli("data", "check", out, "--json")
     assert json.loads(stdout)["frames_with_body"] == [351]
     code, stdout, _ = cli("data", "check", own / "03.npy", "--layout", "kinect20", "--json")

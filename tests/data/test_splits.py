@@ -9,9 +9,12 @@ import pytest
 
 from ski_edge.data import ClipEntry, Index, split, validation_part
 from ski_edge.data.ntu import read_names
-from ski_edge.data.splits import ZERO_SHOT, available, novel_classes
+from ski_edge.data.splits import ZERO_SHOT, available, is_zero_shot, zero_shot_classes
 from ski_edge.errors import BadInput
 from ski_edge.skeleton import get_layout
+
+DRAWN_0 = (2, 4, 6, 10, 14, 17, 25)
+DRAWN_3 = (1, 7, 9, 18, 19, 23, 24)
 
 
 def index_of(dataset, clips, classes, layout="ntu25"):
@@ -72,11 +75,13 @@ def test_novel_classes_are_those_of_ski(texts, name):
 
     base, novel = names("base"), names("novel")
     order = [line.strip() for line in (texts / "pyskl_label_map" / "nturgbd_120.txt").read_text().splitlines()]
-    assert len(novel) == int(name.split("/")[1]) == len(novel_classes(name))
-    assert len(base) == int(name.split("/")[0])
+    seen, unseen = zero_shot_classes(name, order)
+    assert len(novel) == int(name.split("/")[1]) == len(unseen)
+    assert len(base) == int(name.split("/")[0]) == len(seen)
+    assert sorted((*seen, *unseen)) == list(range(len(base) + len(novel)))
     # Both files list classes in ascending order, so base and novel interleave into the whole list.
     merged, rest = {}, iter(base)
-    for label, novel_name in zip(novel_classes(name), novel, strict=True):
+    for label, novel_name in zip(unseen, novel, strict=True):
         merged[label] = novel_name
     whole = [merged[label] if label in merged else next(rest) for label in range(len(base) + len(novel))]
     # The two lists spell names in their own ways; a shifted order would agree nowhere.
@@ -100,6 +105,43 @@ def test_ucla_and_utd(nw_ucla, utd_mhad):
     assert counts(index_of("utd-mhad", clips, tuple(map(str, range(27))), "utd20"), "odd-even") == (431, 430)
 
 
+def test_drawn_classes_never_change():
+    """These draws are promises: a split's name in a paper must mean the same classes for good."""
+    assert zero_shot_classes("unseen:7", list(range(27)))[1] == DRAWN_0
+    assert zero_shot_classes("unseen:7,seed=3", list(range(27)))[1] == DRAWN_3
+
+
+def test_drawn_classes_divide_any_data_set():
+    index = own_index(classes=9)
+    train, test = split(index, "unseen:3,seed=2")
+    seen, unseen = zero_shot_classes("unseen:3,seed=2", index.classes)
+    assert len(unseen) == 3
+    assert {index.clips[i].label for i in train} == set(seen)
+    assert {index.clips[i].label for i in test} == set(unseen)
+    assert len(train) + len(test) == len(index.clips)
+    draws = {zero_shot_classes(f"unseen:3,seed={seed}", index.classes)[1] for seed in range(20)}
+    assert len(draws) > 10
+    # Fewer unseen classes of one seed are a part of more.
+    assert set(zero_shot_classes("unseen:2,seed=2", index.classes)[1]) < set(unseen)
+
+
+def test_named_classes_are_unseen_and_people_can_differ():
+    index = own_index()
+    train, test = split(index, "unseen: 2 ;0")
+    assert {index.clips[i].label for i in train} == {1}
+    assert {index.clips[i].label for i in test} == {0, 2}
+    clips = [ClipEntry(name=f"{s}{c}", label=c, frames=1, subject=s) for s in range(1, 9) for c in range(27)]
+    index = index_of("utd-mhad", clips, tuple(map(str, range(27))), "utd20")
+    for name in ("unseen:7,seed=1@odd-even", "unseen:3;4@odd-even"):
+        train, test = split(index, name)
+        assert {index.clips[i].subject for i in train} == {1, 3, 5, 7}
+        assert {index.clips[i].subject for i in test} == {2, 4, 6, 8}
+        assert zero_shot_classes(name, index.classes)[1] == tuple(sorted({index.clips[i].label for i in test}))
+    assert is_zero_shot("unseen:7@odd-even")
+    assert is_zero_shot("48/12@xsub60")
+    assert not is_zero_shot("odd-even")
+
+
 def own_index(subjects=6, takes=5, classes=3, **more):
     clips = [
         ClipEntry(name=f"{s}-{c}-{t}", label=c, frames=9, subject=s, **more)
@@ -118,7 +160,7 @@ def test_subjects_and_files():
     clips = tuple(c.model_copy(update={"split": "train" if c.subject < 3 else "val"}) for c in index.clips)
     index = index.model_copy(update={"clips": clips})
     assert counts(index, "file") == (30, 60)
-    assert available(index) == ("file", "subject:IDS")
+    assert available(index) == ("unseen:COUNT", "file", "subject:IDS")
     clips = tuple(c.model_copy(update={"split": f"xsub:{c.split} xview:test"}) for c in clips)
     index = index.model_copy(update={"clips": clips})
     assert counts(index, "file:xsub") == (30, 60)
@@ -140,6 +182,14 @@ def test_unlabelled_clips_are_in_no_part():
         ("xsub60", "is not one of own's"),
         ("no", "is not one of own's"),
         ("48/12", "is of NTU RGB\\+D with 60 classes"),
+        ("unseen:", "'' is no class; write unseen:7"),
+        ("unseen:0", "of 3 classes, 1 to 2 can be unseen"),
+        ("unseen:3", "of 3 classes, 1 to 2 can be unseen"),
+        ("unseen:2,seed=x", "'2,seed=x' is no class"),
+        ("unseen:-1", "'-1' is no class"),
+        ("unseen:0;9", "'9' is no class"),
+        ("unseen:0;1;2", "leaves no class to train on"),
+        ("unseen:1@xsub60", "'xsub60' is not one of own's"),
         ("subject:", "must list subject numbers"),
         ("subject:a", "must list subject numbers"),
         ("subject:9", "there is no subject 9; own has: 1, 2"),

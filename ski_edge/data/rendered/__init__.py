@@ -8,9 +8,12 @@ level.py       people who lean because their sensor does
 camera.py      a camera fitted to the whole clip
 background.py  room or open air, furniture
 stage.py       all of these for one clip, level and in metres
+coordinates.py pixels with a fraction, for OpenCV
 paint.py       shapes -> pixels, far to near
 shadow.py      their shadows on the floor
 clips.py       `render`
+world.py       which clips a data set is drawn as: looks, and objects that go with classes
+source.py      all of them, drawn once and kept
 """
 
 from ski_edge.data.rendered.clips import render
