@@ -16,6 +16,7 @@ from ski_edge.export.pose import expected_pose, export_pose, reference_skeletons
 from ski_edge.export.video import export_video
 from ski_edge.files import check_replaceable, read_text
 from ski_edge.models.registry import entry
+from ski_edge.models.weights import refuse_teacher
 from ski_edge.runtime import PoseSession, Session
 from ski_edge.runtime.parity import Parity
 from ski_edge.runtime.verify import compare_pose
@@ -40,6 +41,7 @@ def export_model(
     the weights come from and how good they are, which travels in the bundle as README.md.
     Raises ParityFailed (exit 3), PrecisionNotRealised (4).
     """
+    refuse_teacher(model.config.model)
     out = Path(out)
     check_opset(opset)
     check_replaceable(out, is_bundle)
@@ -49,11 +51,6 @@ def export_model(
             raise BadInput(f"a {model.config.model} has classes of its own; leave --classes away")
         clips = Path(clips) if clips is not None else None
         return export_pose(model, out, precision=precision, opset=opset, clips=clips, card=text, progress=progress)
-    if model.config.video.mode != "frame":
-        raise BadInput(
-            f"{model.config.model} sees the frames of a clip together; this version exports only models that encode "
-            "frame by frame (vificlip, ski-vificlip)"
-        )
     return export_video(
         model, out, classes=classes, precision=precision, opset=opset, clips=clips, card=text, progress=progress
     )

@@ -10,10 +10,11 @@ import torch
 
 from ski_edge.bundle.labels import Label, embed_labels
 from ski_edge.errors import BadInput, require
-from ski_edge.models import ViFiCLIP
+from ski_edge.models.clip import ClipModel
 from ski_edge.runtime import Session
 from ski_edge.runtime.preprocess import preprocess_clip
 from ski_edge.runtime.verify import Expected, Parity, compare
+from ski_edge.runtime.video_sessions import reference_clips
 from ski_edge.testing.clips import moving_shapes
 
 NUM_FRAMES = 8
@@ -61,25 +62,40 @@ def _shrink(frame: np.ndarray, cv2: object) -> np.ndarray:
 
 
 @torch.no_grad()
-def torch_embeddings(model: ViFiCLIP, frames: list[np.ndarray]) -> np.ndarray:
-    """float32 [N, D]: raw frames through the manifest's preprocessing and the live model's own forward."""
-    tensors = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))
-    return model.encode_frames(tensors).numpy()
+def torch_outputs(model: ClipModel, frames: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """float32: raw frames through the manifest's preprocessing and the live model's own forward.
+
+    Embeddings of the frames [N, D]; of models that mix frames, embeddings [2, D] of the clips that `reference_clips`
+    makes of them, or their cosines with label embeddings [K, D]: [2, K].
+    """
+    video, tensors = model.config.video, preprocess_clip(frames, model.config.preprocessing)
+    if video.mode == "frame":
+        return model.encode_frames(torch.from_numpy(tensors)).numpy()
+    clips = torch.from_numpy(reference_clips(tensors, video.window_frames))
+    if video.raw_text:
+        return model.compare(clips, torch.from_numpy(labels))[1].numpy()
+    return model.encode_video(clips).numpy()
 
 
 @torch.no_grad()
-def torch_labels(model: ViFiCLIP, labels: Iterable[Label]) -> np.ndarray:
-    """float32 [K, D], L2-normalised: what the live model makes of labels; its fixed ones where it cannot read text."""
+def torch_labels(model: ClipModel, labels: Iterable[Label]) -> np.ndarray:
+    """float32 [K, D]: what the live model makes of labels, L2-normalised, or raw where the video rewrites them; its
+    fixed ones where it cannot read text."""
     if model.label_embeddings is not None:
         return model.label_embeddings.numpy()
-    return embed_labels(labels, model.config.text.template, lambda prompts: model.encode_text(prompts).numpy())
+    encode = model.text_features if model.config.video.raw_text else model.encode_text
+    return embed_labels(labels, model.config.text.template, lambda prompts: encode(prompts).numpy())
 
 
-def expected_live(model: ViFiCLIP, frames: list[np.ndarray], labels: Iterable[Label]) -> Expected:
+def expected_live(model: ClipModel, frames: list[np.ndarray], labels: Iterable[Label]) -> Expected:
     """What the live model gives for raw frames (N times uint8 [H, W, 3]) and labels."""
-    return Expected("live torch model", torch_embeddings(model, frames), torch_labels(model, labels), model.score_scale)
+    rows = torch_labels(model, labels)
+    return Expected("live torch model", torch_outputs(model, frames, rows), rows, model.score_scale)
 
 
-def compare_video(session: Session, model: ViFiCLIP, frames: list[np.ndarray], inputs: str) -> Parity:
+def compare_video(session: Session, model: ClipModel, frames: list[np.ndarray], inputs: str) -> Parity:
     """Compare an open bundle with the live model: image tower, text tower and score scale."""
+    wanted, got = session.manifest.video, model.config.video
+    if wanted.mode == "clip" and wanted.window_frames != got.window_frames:
+        raise BadInput(f"the bundle takes clips of {wanted.window_frames} frames, these weights {got.window_frames}")
     return compare(session, frames, inputs, expected_live(model, frames, session.exported_labels.labels))

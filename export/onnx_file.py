@@ -31,34 +31,41 @@ def check_opset(opset: int) -> None:
 @torch.no_grad()
 def write_onnx(
     module: nn.Module,
-    example: Tensor,
+    examples: dict[str, Tensor],
     path: Path,
     *,
-    input_name: str,
     output_names: tuple[str, ...],
-    dynamic: dict[int, str],
+    dynamic: dict[str, dict[int, str]],
     opset: int,
     metadata: dict[str, str],
 ) -> None:
-    """Export a one-input module in eval mode. dynamic: axis of the input -> name of its size."""
-    axes = {
-        axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in dynamic.items()
-    }
+    """Export a module in eval mode. examples: by input name, in order; dynamic: input -> axis -> name of its size."""
+    axes = tuple(
+        {axis: torch.export.Dim(name, min=1) if axis == 0 else torch.export.Dim.AUTO for axis, name in sizes.items()}
+        for sizes in (dynamic[name] for name in examples)
+    )
     with _quiet():
         program = torch.onnx.export(
             module,
-            (example,),
+            tuple(examples.values()),
             dynamo=True,
             opset_version=opset,
-            input_names=[input_name],
+            input_names=list(examples),
             output_names=list(output_names),
-            dynamic_shapes=(axes,),
+            dynamic_shapes=axes,
             external_data=False,
             verbose=False,
         )
     model = program.model_proto
-    for axis, name in dynamic.items():
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    for tensor in model.graph.input:
+        for axis, name in dynamic[tensor.name].items():
+            size = tensor.type.tensor_type.shape.dim[axis]
+            # The exporter may settle on the example's size without a word (a len() of a tensor is enough).
+            if size.HasField("dim_value"):
+                raise PrecisionNotRealised(
+                    f"{tensor.name}: {name} should be any size, the graph fixes {size.dim_value}"
+                )
+            size.dim_param = name
     onnx.helper.set_model_props(model, metadata)
     _strip_provenance(model)
     onnx.checker.check_model(model)

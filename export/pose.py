@@ -132,11 +132,10 @@ def _write_network(model: PoseNetwork, graph: PoseGraph, cost: Cost, work: Path,
     alone = leaves_out_empty(model)
     write_onnx(
         graph,
-        torch.zeros(2, 3, frames, joints, spec.persons),
+        {"skeleton": torch.zeros(2, 3, frames, joints, spec.persons)},
         path,
-        input_name="skeleton",
         output_names=("logits", "embedding"),
-        dynamic={0: "N", 2: "T", **({4: "B"} if alone else {})},
+        dynamic={"skeleton": {0: "N", 2: "T", **({4: "B"} if alone else {})}},
         opset=opset,
         metadata={
             **common_metadata(model, "skeleton", opset, precision),

@@ -60,6 +60,11 @@ class VideoContract(Contract):
         """Seconds between two frames of a full window."""
         return self.window_s / self.window_frames
 
+    @property
+    def raw_text(self) -> bool:
+        """Whether labels are wanted as the text tower gives them, not L2-normalised: where the video rewrites them."""
+        return self.pooling == "joint"
+
 
 class TextContract(Contract):
     """How a label becomes a text embedding."""

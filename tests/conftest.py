@@ -90,6 +90,30 @@ def session(tiny_bundle):
     return ski_edge.open_bundle(tiny_bundle)
 
 
+@pytest.fixture(scope="session")
+def clip_models():
+    """{"xclip": model, "froster": model}: the networks that see whole clips, tiny."""
+    import ski_edge
+    from ski_edge.testing.weights import clip_like
+
+    models = {
+        name: clip_like(ski_edge.create_model(name, arch="tiny", seed=1, weights="clip-like (seed 1)"))
+        for name in ("xclip", "froster")
+    }
+    # Fresh positions of frames are near 0, so that their order would hardly count; trained ones are not.
+    models["xclip"].integration.positional_embedding.data.mul_(25)
+    return models
+
+
+@pytest.fixture(scope="session")
+def clip_bundles(clip_models, tmp_path_factory) -> dict[str, Path]:
+    """Their bundles; treat them as read-only."""
+    import ski_edge
+
+    root = tmp_path_factory.mktemp("clip-bundles")
+    return {name: ski_edge.export_model(model, root / name) for name, model in clip_models.items()}
+
+
 @pytest.fixture
 def cli(capsys):
     """Run the command line in this process: cli("verify", folder) -> (exit code, stdout, stderr)."""

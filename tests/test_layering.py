@@ -18,9 +18,9 @@ MAY = {
     "runtime": {"bundle", "skeleton", "testing.clips", "testing.skeletons"},
     "monitor": {"runtime", "bundle", "skeleton"},
     "ops": {"skeleton"},
-    "models": {"ops", "skeleton"},
+    "models": {"ops", "skeleton", "bundle.tokenizer"},
     "data": {"ops", "skeleton"},
-    "train": {"models", "data", "ops", "skeleton", "evaluate"},
+    "train": {"models", "data", "ops", "skeleton", "evaluate", "bundle.labels", "bundle.tokenizer"},
     "evaluate": {"models", "data", "ops", "skeleton"},
     "export": {"models", "bundle", "runtime", "skeleton", "data.store", "data.clips", "evaluate.classify"}
     | {"testing.clips", "testing.skeletons"},

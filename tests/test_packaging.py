@@ -48,7 +48,13 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"ski_edge"}
-    for wanted in ("ski_edge/export/bundle.py", "ski_edge/bundle/label_sets/ntu60.txt", "ski_edge/runtime/stream.py"):
+    for wanted in (
+        "ski_edge/export/bundle.py",
+        "ski_edge/bundle/label_sets/ntu60.txt",
+        "ski_edge/bundle/words.json",
+        "ski_edge/train/text/phrases.yaml",
+        "ski_edge/runtime/stream.py",
+    ):
         assert wanted in names
     assert any(name.startswith("ski_edge/_C") for name in names)
     assert wheel.stat().st_size < 5_000_000

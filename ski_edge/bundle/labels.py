@@ -30,7 +30,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """One state of a bank. embeddings: float32 [K, D], rows L2-normalised; version grows with every change."""
+    """One state of a bank. embeddings: float32 [K, D], as the text encoder gives them; version grows with changes."""
 
     labels: tuple[Label, ...]
     embeddings: np.ndarray
@@ -164,7 +164,8 @@ class LabelBank:
         template: str,
         encode_text: Callable[[list[str]], np.ndarray] | None,
     ) -> None:
-        """encode_text: list of K prompts -> [K, D] L2-normalised; None when the bundle has no text encoder."""
+        """encode_text: list of K prompts -> [K, D], L2-normalised, or raw where the video rewrites the labels (X-CLIP);
+        None when the bundle has no text encoder."""
         labels = tuple(labels)
         if embeddings.ndim != 2 or len(labels) != len(embeddings):
             raise BadInput(f"{len(labels)} labels but embeddings {embeddings.shape}; expected [{len(labels)}, D]")
@@ -178,7 +179,7 @@ class LabelBank:
         return self._current
 
     def add(self, name: str, prompts: Iterable[str] = ()) -> LabelSet:
-        """Add a label; its embedding is the normalised mean of its prompts' embeddings."""
+        """Add a label; see `embed_labels` for several prompts."""
         if isinstance(prompts, str):
             raise BadInput(f"prompts must be a list of prompts, got the text {prompts!r}; write [{prompts!r}]")
         with self._change:
@@ -225,9 +226,19 @@ def _frozen(labels: tuple[Label, ...], embeddings: np.ndarray, version: int) -> 
 def embed_labels(
     labels: Iterable[Label], template: str, encode_text: Callable[[list[str]], np.ndarray], batch: int = 32
 ) -> np.ndarray:
-    """[K, D] float32: per label, the normalised mean of its prompts' normalised embeddings."""
+    """[K, D] float32: per label, the mean direction of its prompts' embeddings, as long as they are on average.
+
+    Every prompt votes with the same weight, however long its embedding. Normalised embeddings give a normalised one.
+    Of raw ones the length is kept, because a network that takes them raw (X-CLIP adds to them) was trained on that
+    length: their plain mean would be shorter the more the prompts differ. One prompt is its own embedding.
+    """
     prompts = [list(label.prompts) or [template.replace("{}", label.name)] for label in labels]
     flat = [prompt for group in prompts for prompt in group]
     rows = np.concatenate([encode_text(flat[i : i + batch]) for i in range(0, len(flat), batch)])
     ends = np.cumsum([len(group) for group in prompts])
-    return np.stack([l2_normalise(part.mean(axis=0)) for part in np.split(rows, ends[:-1])]).astype(np.float32)
+    return np.stack([_mean_vote(part) for part in np.split(rows, ends[:-1])]).astype(np.float32)
+
+
+def _mean_vote(rows: np.ndarray) -> np.ndarray:
+    """[P, D] -> [D], see `embed_labels`."""
+    return l2_normalise(l2_normalise(rows).mean(axis=0)) * np.linalg.norm(rows, axis=1).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -38,10 +38,10 @@ class Precision(Contract):
 
 
 class Cost(Contract):
-    gmacs: float  # per frame
+    gmacs: float  # of one run: a frame, a clip or a skeleton window; the convention says which
     gflops: float  # 2 per multiply-add
     convention: str
-    parameters: int  # of the frame encoder
+    parameters: int  # of the network that runs at every update; a text encoder is not counted
 
 
 class FileEntry(Contract):
@@ -82,20 +82,56 @@ class Manifest(Contract):
         return ["labels.json", "reference.npz"]
 
 
+# The modes of `VideoContract` and the poolings that go with them.
+_POOLINGS = {"frame": ("mean-then-norm",), "clip": ("norm-then-mean", "joint")}
+
+
 class VideoManifest(Manifest):
-    """Frames and text in, embeddings out; labels are text embeddings and may change at run time."""
+    """Frames and text in, embeddings or scores out; labels are text embeddings and may change at run time.
+
+    The graph that sees the video is one of two: `frame_encoder` (frames [B, 3, S, S] -> embedding [B, D], raw) or, in
+    mode clip, `clip_encoder`: frames [N, T, 3, S, S] -> embedding [N, D], the mean of L2-normalised frame features
+    (FROSTER), or frames and text [K, D], raw -> logits [N, K], cosines (pooling joint, X-CLIP). T is `window_frames`.
+    """
 
     task: Literal["video-text"] = "video-text"
-    frame_encoder: Graph
+    frame_encoder: Graph | None = None
+    clip_encoder: Graph | None = None
     text_encoder: Graph | None  # None: the labels are fixed (a checkpoint without token embeddings)
     preprocessing: Preprocessing
     video: VideoContract
     text: TextContract
     score_scale: float = Field(gt=0, le=1e4)  # scores are softmax(score_scale * cosine)
 
+    # Before `_files_are_listed`, which asks for the encoder's file.
+    @model_validator(mode="before")
+    @classmethod
+    def _one_encoder(cls, fields: Any) -> Any:
+        if isinstance(fields, dict):
+            given = [mode for mode in _POOLINGS if fields.get(f"{mode}_encoder") is not None]
+            if len(given) != 1:
+                raise ValueError(f"needs one of frame_encoder and clip_encoder, has {len(given)}")
+        return fields
+
+    @model_validator(mode="after")
+    def _encoder_fits_the_mode(self) -> VideoManifest:
+        mode, pooling = self.video.mode, self.video.pooling
+        if pooling not in _POOLINGS[mode]:
+            raise ValueError(f"video: mode {mode} goes with pooling {' or '.join(_POOLINGS[mode])}, got {pooling}")
+        if (self.frame_encoder is None) == (mode == "frame"):
+            raise ValueError(f"video: mode {mode} needs a {mode}_encoder")
+        return self
+
+    @property
+    def encoder(self) -> Graph:
+        """The graph that sees the video."""
+        graph = self.frame_encoder or self.clip_encoder
+        assert graph is not None  # `_one_encoder`
+        return graph
+
     def needed_files(self) -> list[str]:
         text = [] if self.text_encoder is None else [self.text_encoder.file, "tokenizer.json"]
-        return [*super().needed_files(), self.frame_encoder.file, "labels.npy", *text]
+        return [*super().needed_files(), self.encoder.file, "labels.npy", *text]
 
 
 class SkeletonManifest(Manifest):

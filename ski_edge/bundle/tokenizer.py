@@ -1,6 +1,9 @@
-"""CLIP's byte-pair tokenizer as one `tokenizer.json` of the `tokenizers` library: no torch on the device.
+"""Tokenizers as one `tokenizer.json` of the `tokenizers` library: no torch on the device.
 
-Token ids equal open_clip's `SimpleTokenizer` (which runs `ftfy`, then HTML unescaping, whitespace collapse and
+Two kinds: CLIP's byte pairs, and the small vocabulary of whole words and word pieces that ships as `words.json` (made
+by `ski_edge.train.text`). Both end in the token with the highest id, where the text tower is read.
+
+CLIP's token ids equal open_clip's `SimpleTokenizer` (which runs `ftfy`, then HTML unescaping, whitespace collapse and
 lower case) for ordinary text; the parts of `ftfy` that class names meet - curly quotes, ligatures, full-width
 forms, composed accents - are normalisers here. Repairing broken encodings ("mojibake") is not imitated.
 """
@@ -17,6 +20,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from ski_edge.errors import BadInput
 
 START, END = "<start_of_text>", "<end_of_text>"
+PAD, UNKNOWN = "<pad>", "<unknown>"  # of the small vocabulary; byte pairs know everything
+WORDS = "words.json"  # beside this file
 _WORDS = r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 _QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
 # What ftfy takes apart: ligatures and digraphs, and full- and half-width forms (Unicode's compatibility mappings).
@@ -52,6 +57,30 @@ def build_clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
     return tokenizer
 
 
+def build_words_tokenizer(words: list[str]) -> Tokenizer:
+    """A `tokenizers.Tokenizer` from whole words and pieces (`##ing`), without the four special tokens.
+
+    Longest piece first (WordPiece). Accents are stripped and digits stand alone, so a small alphabet covers most
+    text; what it does not cover becomes the unknown token. Special tokens cannot be typed: their text is split first.
+    """
+    vocab = {word: i for i, word in enumerate([PAD, UNKNOWN, START, *words, END])}
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocab, unk_token=UNKNOWN, max_input_chars_per_word=40))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            *(normalizers.Replace(Regex(a), b) for a, b in _QUOTES.items()),
+            normalizers.BertNormalizer(strip_accents=True, lowercase=True),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, vocab[START]), (END, vocab[END])]
+    )
+    return tokenizer
+
+
 def _byte_alphabet() -> list[str]:
     """GPT-2's printable stand-ins for the 256 bytes, in CLIP's vocabulary order."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -62,7 +91,7 @@ def _byte_alphabet() -> list[str]:
 class ClipTokenizer:
     """Text -> int64 token ids [K, L], padded with 0; L is the longest prompt's length, at most `context_length`.
 
-    CLIP's text transformer is causal and reads the feature at the end token, so trailing padding changes nothing
+    The text transformer is causal and reads the feature at the end token, so trailing padding changes nothing
     and shorter rows are exact.
     """
 

@@ -14,6 +14,7 @@ _STAGES = {
     "encode": "encode one frame (graph only)",
     "update": "stream update (preprocess, encode, score)",
     "reencode_window": "encode the whole window again",
+    "clip": "score one clip (graph, labels)",
     "prepare": "prepare one skeleton window",
     "network": "network, one window (graph only)",
     "window": "one person's window (prepare, network, scores)",
@@ -95,6 +96,12 @@ def _ratios(record: dict[str, Any]) -> str:
     speed = f"{record['updates_per_second']:.1f} updates/s"
     if record["task"] == "skeleton":
         return f"{speed}; four people cost {record['four_people_over_one']:.2f} of one"
+    if "clip" in record["stages"]:
+        return (
+            f"{speed}; an update costs {record['update_over_clip']:.3f} of a clip ({record['window_frames']} frames, "
+            f"{record['labels']} labels); with one each {record['every_s']:.3g} s this machine is busy "
+            f"{100 * record['busy']:.1f} % of the time"
+        )
     return (
         f"{speed}; an update costs {record['update_over_encode']:.3f} of one frame's encoding; encoding all "
         f"{record['window_frames']} frames again costs {record['reencode_over_update']:.1f} updates"

@@ -15,8 +15,11 @@ _FAMILIES = (
         "ski-vificlip",
         "vificlip",
         "xclip",
+        "ski-xclip",
         "froster",
+        "ski-froster",
         "clip",
+        "skeletonclip",
         "ctrgcn",
         "mmcl",
         "ctrsgcn",
@@ -42,7 +45,7 @@ def convert(
         "--set",
         metavar="KEY=VALUE",
         help="classes (file or list), licence; video: activation, base, template; skeleton: body2 (zeros or copy), "
-        "centre (HD-GCN: a joint), layout, modality. May be repeated.",
+        "centre (HD-GCN: a joint), layout, modality; SKI phase 2: part (video or skeleton). May be repeated.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -73,5 +76,7 @@ def convert(
     config = model.config
     lines = [f"{out}: {config.model} {config.arch}", *(f"  {note}" for note in config.notes)]
     lines.append(f"  licence: {config.licence}")
-    lines.append(f"next: ski-edge export --model {config.model} --weights {out} --out BUNDLE")
+    export = f"ski-edge export --model {config.model} --weights {out} --out BUNDLE"
+    teaches = config.model == "skeletonclip"
+    lines.append(f"next: {f'ski-edge train RECIPE, with teacher.init: {out}' if teaches else export}")
     emit({"checkpoint": str(out), "config": config.model_dump(mode="json")}, as_json, "\n".join(lines))

@@ -91,18 +91,22 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
         require("torch", "train", "evaluating a checkpoint")
         import torch
 
-        from ski_edge.evaluate.classify import classify
+        from ski_edge.evaluate.classify import classify, own_classes
         from ski_edge.models import load_model
         from ski_edge.models.pose import PoseNetwork
+        from ski_edge.models.skeletonclip import SkeletonCLIP
 
         network = load_model(model)
+        config = network.config
+        if isinstance(network, SkeletonCLIP):
+            network = own_classes(network)
         if not isinstance(network, PoseNetwork):
-            raise BadInput(f"{model} is a {network.config.model}; evaluate measures skeleton classifiers")
+            raise BadInput(f"{model} is a {config.model}; evaluate measures skeleton networks")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network.to(device)
-        config = network.config
         about = {"model": config.model, "arch": config.arch, "weights": config.weights, "device": str(device)}
-        return config.class_names, config.skeleton, lambda clips: classify(network, clips, device), about
+        own = network.config
+        return own.class_names, own.skeleton, lambda clips: classify(network, clips, device), about
     from ski_edge.evaluate.windows import over_windows
     from ski_edge.runtime import PoseSession, find_bundle, open_bundle, shipped
 

@@ -16,9 +16,11 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: str = typer.Option(..., "-m", "--model", help="vificlip, ski-vificlip, ctrgcn, stgcn, hyperformer, ..."),
+    model: str = typer.Option(..., "-m", "--model", help="vificlip, ski-xclip, ski-froster, ctrgcn, hyperformer, ..."),
     weights: str = typer.Option(None, help="random, a checkpoint folder, an official file, or openclip:TAG."),
-    arch: str = typer.Option(None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, tiny; pose: base, small, tiny."),
+    arch: str = typer.Option(
+        None, help="ViT-B-16, ViT-B-32, ViT-L-14, ViT-L-14-336, mini, tiny; pose: base, small, tiny."
+    ),
     out: Path = typer.Option(None, help="Bundle folder to write. Default: runs/export/MODEL."),
     classes: str = typer.Option(
         None, help="Label file, a,b,c, ntu60 or ntu120 (video models). Default: the model's, else ntu60."
@@ -61,8 +63,11 @@ def _text(out: Path, manifest: Any) -> str:
     parity = json.loads((out / "parity.json").read_text("utf-8"))
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     labels = len(json.loads((out / "labels.json").read_text("utf-8")))
-    part = parity["frames" if manifest.task == "video-text" else "logits"]
-    per, source = ("a frame", "VIDEO") if manifest.task == "video-text" else ("a window", "VIDEO --pose mediapipe")
+    part = next(parity[name] for name in ("frames", "clips", "logits") if name in parity)
+    if manifest.task == "video-text":
+        per, source = f"a {manifest.video.mode}", "VIDEO"
+    else:
+        per, source = "a window", "VIDEO --pose mediapipe"
     return (
         f"{out}: {manifest.model} {manifest.arch}, {labels} labels, {size:.1f} MB, "
         f"{manifest.cost.gmacs:.3g} GMACs {per}; parity with torch on {parity['inputs']}: "

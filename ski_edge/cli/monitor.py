@@ -27,7 +27,7 @@ def monitor(
     ),
     out: Path = typer.Option(None, help="Folder for the results. Default: runs/monitor/NAME."),
     labels: str = typer.Option(None, help="Label file (watched while running), a,b,c, ntu60 or ntu120."),
-    every: str = typer.Option(None, help="Time between updates, 0.5s or 200ms. Default: fills the bundle's window."),
+    every: str = typer.Option(None, help="Time between updates, 0.5s or 200ms. Default: by the bundle's window."),
     conf: float = typer.Option(0.5, help="Smoothed score a label needs to become the activity."),
     conf_leave: float = typer.Option(None, help="Score below which it is given up. Default: 0.7 x conf."),
     smooth: float = typer.Option(1.0, help="Smoothing time constant in seconds; 0: none."),
@@ -96,12 +96,12 @@ def monitor(
         if save_video is None:
             options = replace(options, save_video=not opened.live and not is_replay(source))
         run = Monitor(session, opened, options, estimator)
+        # A bundle that cannot run shows now, before an earlier run's files are removed.
+        run.watch.rehearse(opened.first)
         if not as_json:
             log(_heading(run, opened))
             for note in run.watch.notes():
                 log(f"note: {note}")
-        # A bundle that cannot run shows now, before an earlier run's files are removed.
-        run.watch.rehearse(opened.first)
         status = StatusLine(quiet=as_json)
         stack.callback(status.close)
         with claim_out(options.out):

@@ -12,7 +12,9 @@ from ski_edge.errors import require
 
 
 def register(app: typer.Typer) -> None:
-    app.command("train", help="Train a skeleton classifier from a recipe; resumes where it was stopped.")(train)
+    app.command("train", help="Train from a recipe: skeleton classifiers, SKI models; resumes where it was stopped.")(
+        train
+    )
 
 
 def train(
@@ -26,17 +28,39 @@ def train(
 ) -> None:
     for package in ("torch", "lightning"):
         require(package, "train", "train")
-    from ski_edge.train import read_recipe
-    from ski_edge.train.loop import train as run
+    from ski_edge.train.recipe import Recipe, read_recipe
 
     parsed = read_recipe(recipe, changes)
     out = out or Path("runs/train") / Path(recipe).stem
     limit = seconds(stop_after, "--stop-after") if stop_after else None
     with _progress(quiet=as_json) as report:
-        result = run(parsed, out, resume=resume, stop_after_s=limit, threads=threads, report=report)
+        if isinstance(parsed, Recipe):
+            from ski_edge.train.loop import train as run
+
+            result = run(parsed, out, resume=resume, stop_after_s=limit, threads=threads, report=report)
+        else:
+            result = _ski(parsed, out, resume, limit, threads, report)
     if not result:  # not the first process of several
         return
     emit({"run": str(out), **result}, as_json, lambda: _text(out, recipe, result))
+
+
+def _ski(recipe: Any, out: Path, resume: bool, limit: float | None, threads: int, report: Any) -> dict[str, Any]:
+    """A SKI run, and before it the runs that it needs."""
+    from ski_edge.train.ski.loop import train_ski
+    from ski_edge.train.ski.stages import Stages
+
+    stages = Stages(recipe, threads=threads, say=log, report=report)
+    return train_ski(
+        recipe,
+        out,
+        stages,
+        resume=resume,
+        stop_after_s=limit,
+        threads=threads,
+        report=report,
+        drawing=report.drawing,
+    )
 
 
 def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
@@ -44,6 +68,8 @@ def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
         return (
             f"{out}: stopped after epoch {result['epochs']}; go on with: ski-edge train {recipe} --out {out} --resume"
         )
+    if "objective" in result:
+        return _ski_text(out, result)
     chosen = {
         "validation": "on a part of the training data",
         "test": "ON THE TEST PART, which flatters",
@@ -58,11 +84,25 @@ def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
     )
 
 
+def _ski_text(out: Path, result: dict[str, Any]) -> str:
+    classes = result["classes"]
+    lines = [f"{out}: {classes['seen']} classes seen, {classes['unseen']} never shown"]
+    for head in ("video", "skeleton", "both"):
+        if head in result:
+            row = result[head]
+            seen = f", seen classes {row['seen_top1']:.1f} %" if "seen_top1" in row else ""
+            harmonic = f", harmonic mean over all {row['gzsl_harmonic']:.1f} %" if "gzsl_harmonic" in row else ""
+            lines.append(f"{head}: unseen classes {row['zsl_top1']:.1f} % top-1{seen}{harmonic}")
+    for group, top1 in result.get("held_out_top1", {}).items():
+        lines.append(f"{group}: {top1:.1f} %")
+    return "\n".join(lines)
+
+
 class _progress:
     """A bar on a terminal, a line per epoch elsewhere."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet, self._bar, self._task = quiet, None, None
+        self._quiet, self._bar, self._task, self._drawn = quiet, None, None, 0
 
     def __enter__(self) -> Any:
         import sys
@@ -73,18 +113,34 @@ class _progress:
 
             self._bar = Progress(console=Console(stderr=True), transient=True)
             self._bar.start()
-        return self._report
+        return self
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def _report(self, row: dict[str, Any], epochs: int) -> None:
-        chosen = f", choosing {row['choose_top1']:.2f} %" if row["choose_top1"] != "" else ""
-        line = f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, train {row['train_top1']:.1f} %{chosen}"
+    def __call__(self, row: dict[str, Any], epochs: int) -> None:
+        parts = [f"loss {row['loss']:.4f}"]
+        if "train_top1" in row:
+            parts.append(f"train {row['train_top1']:.1f} %")
+        parts += [f"{side} {row[f'{side}_top1']:.1f} %" for side in ("video", "skeleton") if f"{side}_top1" in row]
+        if row.get("choose_top1", "") != "":
+            parts.append(f"choosing {row['choose_top1']:.2f} %")
+        line = f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
         if self._bar is None:
             log(f"{line}, {row['seconds']:.0f} s")
             return
+        self._show(row["epoch"], epochs, line)
+
+    def drawing(self, done: int, total: int) -> None:
+        """Clips drawn so far."""
+        if self._bar is not None:
+            self._show(done, total, f"drawing clips: {done} of {total}")
+        elif not self._quiet and (10 * done // total > self._drawn or done == total):
+            self._drawn = 10 * done // total
+            log(f"drawing clips: {done} of {total}")
+
+    def _show(self, done: int, total: int, line: str) -> None:
         if self._task is None:
-            self._task = self._bar.add_task("", total=epochs)
-        self._bar.update(self._task, completed=row["epoch"], description=line)
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, completed=done, total=total, description=line)

@@ -15,6 +15,7 @@ _MOST_CHARS = 2000  # of a description; a wrong file should not become text embe
 _FROSTER_KINDS = ("photo", "video", "example", "demonstration")
 _FROSTER_ENDS = ("of", "of a person", *(f"of a person {verb}" for verb in ("using", "doing", "during")))
 _FROSTER_ENDS += tuple(f"of a person {verb}" for verb in ("performing", "practicing"))
+DESCRIPTIONS = Path(__file__).parent / "descriptions"  # of data sets, in our words
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "bare": ("{}",),  # X-CLIP, and CLIP without fine-tuning
     "vifi": ("a photo of a {}.",),  # ViFi-CLIP and SKI, with the period

@@ -49,8 +49,9 @@ def split(data: Index | SkeletonData, name: str) -> Split:
     `110/10`, `96/24`: base classes train and novel ones test, all subjects as SKI does, or `48/12@xsub60`: the
     training subjects of the one and the test subjects of the other as SynSE does; `unseen:7` or `unseen:7,seed=3`:
     the same for any data set, seven novel classes drawn by the seed (0), `unseen:sit;wave`: these classes, both also
-    with `@odd-even` and such behind; `file` or `file:NAME`: what the data set's own lists say; `subject:1,3,5`: these
-    subjects train, the others test.
+    with `@odd-even` and such behind; `base:48/12`: of the base classes a tenth tests (`base:48/12@xsub60`: the test
+    subjects), for networks that come before; `file` or `file:NAME`: what the data set's own lists say;
+    `subject:1,3,5`: these subjects train, the others test.
     """
     index = data.index if isinstance(data, SkeletonData) else data
     if name == "file" or name.startswith("file:"):
@@ -59,6 +60,8 @@ def split(data: Index | SkeletonData, name: str) -> Split:
         train, test = _by_subject(index, name)
     elif is_zero_shot(name):
         train, test = _zero_shot(index, name)
+    elif name.startswith("base:"):
+        train, test = _base(index, name)
     else:
         train, test = _by_rule(index, name)
     labelled = np.array([clip.label >= 0 for clip in index.clips], bool)
@@ -183,6 +186,23 @@ def _zero_shot(index: Index, name: str) -> Split:
         first, second = _by_rule(index, within)
         base, test = base & first, test & second
     return base, test
+
+
+def _base(index: Index, name: str) -> Split:
+    """Only the base classes of a zero-shot split: what a network may see before the novel ones are asked for."""
+    inner = name.removeprefix("base:")
+    if not is_zero_shot(inner):
+        raise BadInput(f"split {name!r}: {inner!r} divides no classes; write base:48/12, base:unseen:7 or such")
+    base, _ = _zero_shot(index, inner.partition("@")[0])
+    labels = np.array([clip.label for clip in index.clips], np.int64)
+    base &= labels >= 0
+    if within := inner.partition("@")[2]:
+        first, second = _by_rule(index, within)
+        return base & first, base & second
+    held_out = np.zeros(len(labels), bool)
+    clips = np.flatnonzero(base)
+    held_out[clips[_stratified(labels[clips], 0.1, np.random.default_rng(0))]] = True
+    return base & ~held_out, held_out
 
 
 def _by_file(index: Index, scheme: str) -> Split:

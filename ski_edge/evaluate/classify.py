@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ski_edge.errors import BadInput
 from ski_edge.evaluate.windows import over_windows
+from ski_edge.models.pose import PoseNetwork
+from ski_edge.models.registry import build, parse_config
+from ski_edge.models.skeletonclip import SkeletonCLIP
 from ski_edge.skeleton import prepare
 
 _BATCH = 64
@@ -26,6 +30,26 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@torch.no_grad()
+def own_classes(model: SkeletonCLIP) -> PoseNetwork:
+    """A classifier of the classes it was trained on: their texts become the rows of the skeleton network's last layer.
+
+    Logits are products with the skeleton's vector as it is; its norm and the temperature change no ranking.
+    """
+    config = model.config
+    if not config.classes:
+        raise BadInput("this skeletonclip names no classes of its own; convert it again with --set classes=FILE")
+    texts = model.label_embeddings
+    if texts is None:
+        texts = model.encode_text([config.text.template.format(name) for name in config.classes])
+    fields = {**config.backbone.model_dump(), "num_classes": len(texts), "classes": config.classes}
+    network = build(parse_config(type(config.backbone), fields, "skeletonclip"))
+    head = model.skeleton.head
+    folded = {"head.weight": texts @ head.weight, "head.bias": texts @ head.bias}
+    network.load_state_dict({**model.skeleton.state_dict(), **folded})
+    return network
 
 
 def classify(model: nn.Module, clips: Sequence[np.ndarray], device: torch.device | str = "cpu") -> np.ndarray:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from importlib.resources import as_file, files
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from ski_edge.bundle.tokenizer import WORDS, ClipTokenizer
 from ski_edge.contracts import Contract, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
+from ski_edge.models.stem import ConvStem
 
 _TOKENS = "token_embedding.weight"
 
@@ -50,11 +56,15 @@ class ClipConfig(Contract):
         return self
 
     def for_arch(self) -> ClipConfig:
-        """This config with the crop of its arch; the resize keeps its proportion (336 px towers: 384 for 256)."""
-        size, default = clip_arch(self.arch).image_size, self.preprocessing
-        short = round(size * default.resize_short / default.crop)
-        spec = default.model_copy(update={"crop": size, "resize_short": short})
-        return self.model_copy(update={"preprocessing": spec})
+        """This config with the crop and the context of its arch.
+
+        The resize keeps its proportion to the crop: 384 for the 336 px towers, as 256 for 224.
+        """
+        arch, default = clip_arch(self.arch), self.preprocessing
+        short = round(arch.image_size * default.resize_short / default.crop)
+        spec = default.model_copy(update={"crop": arch.image_size, "resize_short": short})
+        text = self.text.model_copy(update={"context_length": arch.context_length})
+        return self.model_copy(update={"preprocessing": spec, "text": text})
 
 
 class ClipModel(nn.Module):
@@ -68,6 +78,11 @@ class ClipModel(nn.Module):
         if config.preprocessing.crop != arch.image_size:
             raise BadInput(
                 f"{config.arch} takes {arch.image_size} px frames, the config crops {config.preprocessing.crop}"
+            )
+        if config.text.context_length > arch.context_length:
+            raise BadInput(
+                f"{config.arch} reads at most {arch.context_length} tokens, the config's text.context_length is "
+                f"{config.text.context_length}"
             )
         self.config = config
         self.clip = CLIP(
@@ -88,12 +103,22 @@ class ClipModel(nn.Module):
             ),
             quick_gelu=config.activation == "quickgelu",
         )
+        if arch.conv_stem:
+            self.clip.visual.conv1 = ConvStem(arch.vision_width, arch.patch)
         self.label_embeddings: Tensor | None
         fixed = None if config.reads_text else torch.zeros(len(config.classes), arch.embed_dim)
         self.register_buffer("label_embeddings", fixed)
 
+    def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
+        """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K] = exp(logit_scale) * cosine."""
+        return self.clip.logit_scale.exp() * self.compare(video, self.text_features(text))[1]
+
+    def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """frames [N, T, 3, S, S], text features [K, D], not normalised -> (video embedding [N, D], cosines [N, K])."""
+        raise NotImplementedError
+
     def encode_text(self, text: list[str] | Tensor) -> Tensor:
-        """K prompts, used as they are, or tokens int64 [K, 77] -> [K, D], L2-normalised."""
+        """K prompts, used as they are, or tokens int64 [K, L] of the arch's context -> [K, D], L2-normalised."""
         return F.normalize(self.text_features(text), dim=-1)
 
     def text_features(self, text: list[str] | Tensor) -> Tensor:
@@ -103,11 +128,15 @@ class ClipModel(nn.Module):
                 "these weights have no token embedding, so new prompts cannot be encoded (label_embeddings holds "
                 "those of its classes); convert again with --set base=openclip:openai"
             )
-        return self.clip.encode_text(tokenize(text) if isinstance(text, list) else text)
+        return self.clip.encode_text(tokenize(text, self.config.arch) if isinstance(text, list) else text)
 
     def checkpoint_state(self) -> dict[str, Tensor]:
         """Tensors by open_clip's names (and the model's own), minus a token embedding that is not real."""
-        state = {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+        state = {
+            name.removeprefix("clip."): tensor
+            for name, tensor in self.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
         if self.label_embeddings is not None:
             del state[_TOKENS]
         return state
@@ -116,7 +145,7 @@ class ClipModel(nn.Module):
         """Fill from `checkpoint_state`'s names (checked by the caller)."""
         own = self.state_dict().keys()
         named = {name if name in own else f"clip.{name}": tensor for name, tensor in state.items()}
-        self.load_state_dict(named, strict=self.label_embeddings is None)
+        self.load_state_dict(named, strict=False)  # step counters are not stored
 
     @property
     def score_scale(self) -> float:
@@ -124,11 +153,25 @@ class ClipModel(nn.Module):
         return float(self.clip.logit_scale.detach().exp()) if self.config.trained_logit_scale else 100.0
 
 
-def tokenize(prompts: list[str]) -> Tensor:
-    """int64 [K, 77], by open_clip's tokenizer: the truth that a bundle's tokenizer.json is tested against."""
-    from open_clip.tokenizer import tokenize as clip_tokenize
+def tokenize(prompts: list[str], arch: str = "ViT-B-16") -> Tensor:
+    """int64 [K, L], L the context length of the arch, padded with 0.
 
-    return clip_tokenize(prompts)
+    CLIP's ids come from open_clip's tokenizer: the truth that a bundle's tokenizer.json is tested against. The small
+    vocabulary has one implementation, the device's.
+    """
+    sizes = clip_arch(arch)
+    if sizes.tokenizer == "clip":
+        from open_clip.tokenizer import tokenize as clip_tokenize
+
+        return clip_tokenize(prompts)
+    ids = torch.from_numpy(_words_tokenizer(sizes.context_length).encode(prompts))
+    return F.pad(ids, (0, sizes.context_length - ids.shape[1]))
+
+
+@functools.lru_cache
+def _words_tokenizer(context_length: int) -> ClipTokenizer:
+    with as_file(files("ski_edge.bundle") / WORDS) as path:
+        return ClipTokenizer(path, context_length)
 
 
 # Attention with the weights of `nn.MultiheadAttention`, in two steps, so that models can change what lies between.
@@ -148,6 +191,13 @@ def attend(attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, ma
     q, k, v = (z.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for z in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return attention.out_proj(out.transpose(1, 2).flatten(2))
+
+
+def run_block(visual: nn.Module, block: Callable[..., Tensor], *arguments: object) -> Tensor:
+    """`block(*arguments)`; where `set_grad_checkpointing` asks for it, its activations are computed twice."""
+    if visual.transformer.grad_checkpointing:
+        return checkpoint(block, *arguments, use_reentrant=False)
+    return block(*arguments)
 
 
 def embed_patches(visual: nn.Module, frames: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ski_edge.contracts import Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
-from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project
+from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project, run_block
 
 CLIP_MEAN, CLIP_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6322579, 70.32316305)
 
@@ -40,7 +40,7 @@ class FROSTER(ClipModel):
         visual, length = self.clip.visual, frames.shape[1]
         x = embed_patches(visual, frames.flatten(0, 1))
         for block in visual.transformer.resblocks:
-            x = _block(block, x, length)
+            x = run_block(visual, _block, block, x, length)
         return (visual.ln_post(x[:, 0]) @ visual.proj).unflatten(0, (-1, length))
 
     def encode_video(self, frames: Tensor) -> Tensor:
@@ -50,9 +50,10 @@ class FROSTER(ClipModel):
         """
         return F.normalize(self.frame_features(frames), dim=-1).mean(dim=1)
 
-    def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
-        """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K]: exp(logit_scale) * cosine, mean over frames."""
-        return self.clip.logit_scale.exp() * self.encode_video(video) @ self.encode_text(text).T
+    def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """frames [N, T, 3, S, S], text features [K, D] -> (`encode_video` [N, D], mean of frames' cosines [N, K])."""
+        video = self.encode_video(frames)
+        return video, video @ F.normalize(text, dim=-1).T
 
 
 def _block(block: nn.Module, x: Tensor, length: int) -> Tensor:

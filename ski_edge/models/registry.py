@@ -20,7 +20,7 @@ class Entry:
 
     module: str  # below ski_edge.models
     class_name: str  # its config is class_name + "Config"
-    task: str  # "video-text" or "skeleton"
+    task: str  # "video-text", "skeleton" or "skeleton-text"
 
     @property
     def model_class(self) -> type[nn.Module]:
@@ -38,6 +38,7 @@ REGISTRY = {
     "ski-xclip": Entry("xclip", "XCLIP", "video-text"),
     "froster": Entry("froster", "FROSTER", "video-text"),
     "ski-froster": Entry("froster", "FROSTER", "video-text"),
+    "skeletonclip": Entry("skeletonclip", "SkeletonCLIP", "skeleton-text"),
     "ctrgcn": Entry("ctrgcn", "CTRGCN", "skeleton"),
     "ctrsgcn": Entry("ctrsgcn", "CTRSGCN", "skeleton"),
     "hdgcn": Entry("hdgcn", "HDGCN", "skeleton"),

@@ -2,7 +2,8 @@
 
 ViFi-CLIP and SKI phase 2 keep CLIP's names behind `image_encoder.` and `text_encoder.`; both store the token embeddings
 of their prompts (already looked up) instead of the embedding table. X-CLIP adds parts to CLIP's own names, FROSTER puts
-`model.` before them and carries its teacher.
+`model.` before them and carries its teacher. SKI-XCLIP and SKI-FROSTER are those networks by the same names, with or
+without SKI's teacher beside them; no code or weights of theirs were published.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def _rename_vifi(name: str) -> str | None:
     raise KeyError(name)
 
 
-def _rename_ski(name: str) -> str | None:
-    if name.startswith(("hyperformer_model.", "clip_text_encoder.")):
-        return None  # the teacher: needed in training only
-    return _rename_vifi(name)
+def _with_ski_teacher(student: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """The student's names, and those of the skeleton teacher, which is dropped: needed in training only."""
+    teacher = ("hyperformer_model.", "clip_text_encoder.")
+    return lambda name: None if name.startswith(teacher) else student(name)
 
 
 def _rename_clip(name: str) -> str | None:
@@ -108,11 +109,16 @@ def _rename_froster(name: str) -> str | None:
     raise KeyError(name)
 
 
+_XCLIP_NEEDS = ("visual.conv1.weight", "mit.positional_embedding", "prompts_generator.alpha")
+_FROSTER_NEEDS = ("model.visual.conv1.weight", "model.text_projection")
+_TRAINED_BY_SOMEBODY = "unknown: SKI-Models publishes no such weights; ask whoever trained them before you deploy"
+
+# The first that fits is taken, so a file of SKI-XCLIP or SKI-FROSTER shows by its teacher; without one, it is named.
 VIDEO_FAMILIES: dict[str, VideoFamily] = {
     "ski-vificlip": VideoFamily(
         "ski-vificlip",
         "SKI-ViFiCLIP (SKI-Models, phase 2)",
-        _rename_ski,
+        _with_ski_teacher(_rename_vifi),
         ("image_encoder.proj", "text_encoder.text_projection", "hyperformer_model.data_bn.weight"),
         "unknown: SKI-Models publishes no licence file; ask its authors before you deploy",
     ),
@@ -127,15 +133,21 @@ VIDEO_FAMILIES: dict[str, VideoFamily] = {
         "xclip",
         "X-CLIP",
         _rename_xclip,
-        ("visual.conv1.weight", "mit.positional_embedding", "prompts_generator.alpha"),
+        _XCLIP_NEEDS,
         "unknown: X-CLIP's folder has no licence file of its own (its repository, VideoX, has MIT's text)",
+    ),
+    "ski-xclip": VideoFamily(
+        "ski-xclip", "SKI-XCLIP", _with_ski_teacher(_rename_xclip), _XCLIP_NEEDS, _TRAINED_BY_SOMEBODY
     ),
     "froster": VideoFamily(
         "froster",
         "FROSTER",
         _rename_froster,
-        ("model.visual.conv1.weight", "model.text_projection"),
+        _FROSTER_NEEDS,
         "CC BY-NC-SA 4.0 (FROSTER): not for commercial use",
+    ),
+    "ski-froster": VideoFamily(
+        "ski-froster", "SKI-FROSTER", _with_ski_teacher(_rename_froster), _FROSTER_NEEDS, _TRAINED_BY_SOMEBODY
     ),
     "clip": VideoFamily(
         "vificlip",

@@ -32,6 +32,7 @@ class ViFiCLIP(ClipModel):
         rows = self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         return F.normalize(rows.mean(dim=1), dim=-1)
 
-    def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
-        """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K] = exp(logit_scale) * cosine."""
-        return self.clip.logit_scale.exp() * self.encode_video(video) @ self.encode_text(text).T
+    def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """frames [N, T, 3, S, S], text features [K, D] -> (video embedding [N, D], cosines [N, K])."""
+        video = self.encode_video(frames)
+        return video, video @ F.normalize(text, dim=-1).T

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ski_edge.errors import BadInput
-from ski_edge.models.archs import ARCHS
+from ski_edge.models.archs import OPEN_CLIP
 from ski_edge.models.checkpoint import load_model
 from ski_edge.models.convert import convert
 from ski_edge.models.registry import create_model, entry
@@ -17,11 +17,21 @@ CHOICES = "random, a checkpoint folder, an official checkpoint file, openclip:TA
 DEFAULT_ARCH = "ViT-B-16"
 
 
+def refuse_teacher(model: str) -> None:
+    """A model that only teaches has nothing a device could run."""
+    if entry(model).task == "skeleton-text":
+        raise BadInput(
+            f"{model} is a teacher and becomes no bundle; export the ski-* student it taught, or a classifier trained "
+            "on its backbone"
+        )
+
+
 def resolve_weights(model: str, weights: str | None, arch: str | None) -> nn.Module:
     """The model `model` with the weights that were asked for, in eval mode.
 
     weights None means the ones shipped under that name; no trained weights ship with this version.
     """
+    refuse_teacher(model)
     pose = entry(model).task == "skeleton"
     if weights is None:
         raise BadInput(
@@ -42,6 +52,7 @@ def resolve_weights(model: str, weights: str | None, arch: str | None) -> nn.Mod
         found = convert(weights)
     else:
         raise BadInput(f"weights {weights!r} is no file or folder; the choices are: {CHOICES}")
+    refuse_teacher(found.config.model)
     if found.config.model != model:
         raise BadInput(f"{weights} holds a {found.config.model}, not a {model}; use --model {found.config.model}")
     if arch and found.config.arch != arch:
@@ -53,10 +64,8 @@ def _from_open_clip(tag: str, arch: str) -> ViFiCLIP:
     """CLIP weights that open_clip knows by tag (it downloads them), with their own activation and pixel statistics."""
     import open_clip
 
-    if arch not in ARCHS or arch == "tiny":
-        raise BadInput(
-            f"open_clip has no weights for arch {arch!r}; use one of {', '.join(a for a in ARCHS if a != 'tiny')}"
-        )
+    if arch not in OPEN_CLIP:
+        raise BadInput(f"open_clip has no weights for arch {arch!r}; use one of {', '.join(OPEN_CLIP)}")
     settings = open_clip.get_pretrained_cfg(arch, tag)
     if not settings:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(arch))

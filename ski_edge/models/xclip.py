@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ski_edge.contracts import TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
-from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project
+from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project, run_block
 
 _HEAD = 64  # channels of a head, in every attention that X-CLIP adds
 _PROMPT_LAYERS = 2
@@ -97,7 +97,7 @@ class VideoPrompts(nn.Module):
 
     def forward(self, text: Tensor, patches: Tensor) -> Tensor:
         """text features [K, D], patches [N, P, D] -> the labels as this video reads them [N, K, D]."""
-        patches, x = self.norm(patches), text.expand(len(patches), -1, -1)
+        patches, x = self.norm(patches), text.expand(patches.shape[0], -1, -1)
         for layer in self.layers:
             x = layer(x, patches)
         return text + self.alpha * x
@@ -128,7 +128,7 @@ class XCLIP(ClipModel):
             raise BadInput(f"this {self.config.model} takes clips of {wanted} frames, got {length}")
         x = embed_patches(visual, frames.flatten(0, 1))
         for block, message in zip(visual.transformer.resblocks, self.messages, strict=True):
-            x = _block(block, message, x, length)
+            x = run_block(visual, _block, block, message, x, length)
         token, patches = (part.unflatten(0, (-1, length)) for part in (x[:, 0], x[:, 1:]))
         return self.integration(visual.ln_post(token) @ visual.proj), self.prompts.patches(patches)
 
@@ -136,12 +136,11 @@ class XCLIP(ClipModel):
         """frames [N, T, 3, S, S] -> [N, D], L2-normalised. Half of the score: labels depend on the video, too."""
         return F.normalize(self.video_features(frames)[0], dim=-1)
 
-    def forward(self, video: Tensor, text: list[str] | Tensor) -> Tensor:
-        """video [N, T, 3, S, S], K prompts or tokens -> logits [N, K] = exp(logit_scale) * cosine."""
-        features, patches = self.video_features(video)
-        labels = F.normalize(self.prompts(self.text_features(text), patches), dim=-1)
-        cosine = (labels @ F.normalize(features, dim=-1).unsqueeze(2)).squeeze(2)
-        return self.clip.logit_scale.exp() * cosine
+    def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """frames [N, T, 3, S, S], text features [K, D] -> (video embedding [N, D], cosines [N, K])."""
+        features, patches = self.video_features(frames)
+        video, labels = F.normalize(features, dim=-1), F.normalize(self.prompts(text, patches), dim=-1)
+        return video, (labels @ video.unsqueeze(2)).squeeze(2)
 
 
 def _block(block: nn.Module, message: Message, x: Tensor, length: int) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import sys
@@ -178,9 +179,16 @@ class Monitor:
             paced=self.options.realtime and not live,
             sampler=Sampler(self.watch.sample_s),
             only_due=not every_picture,
-            # What waits is what the answer is late by: a quarter of a second of all frames, or two due ones.
-            depth=8 if every_picture else 2,
+            depth=self._queue_depth(every_picture),
         )
+
+    def _queue_depth(self, every_picture: bool) -> int:
+        """What waits is what the answer is late by: a quarter of a second of all frames, or two due ones. Where an
+        update needs several (whole clips), those of one update, so that computing it leaves no hole in the window."""
+        if every_picture:
+            return 8
+        sample_s, every_s = self.watch.sample_s, self.watch.every_s
+        return max(2, math.ceil(every_s / sample_s) + 1) if sample_s > 0 else 2
 
     def _frame(self, frame: Frame, store: EventStore) -> None:
         summary = self.summary

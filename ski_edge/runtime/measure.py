@@ -23,6 +23,7 @@ from ski_edge.runtime.preprocess import preprocess_clip, preprocess_frame
 from ski_edge.runtime.session import Session
 from ski_edge.runtime.stream import FrameStream
 from ski_edge.runtime.verify import verify
+from ski_edge.runtime.video_sessions import ClipSession, FrameSession
 from ski_edge.skeleton import prepare
 from ski_edge.testing.clips import moving_shapes
 from ski_edge.testing.skeletons import moving_skeleton
@@ -74,8 +75,10 @@ def measure(
     opened = time.perf_counter()
     if isinstance(session, PoseSession):
         first, stages, more = _first_window, _run_pose_stages, _about_pose
+    elif isinstance(session, FrameSession):
+        first, stages, more = _first_update, _run_stages, _about_frames
     else:
-        first, stages, more = _first_frame, _run_stages, _about_video
+        first, stages, more = _first_update, _run_clip_stages, _about_clips
     first_s = first(session)
     progress("checking parity")
     parity = verify(session)
@@ -111,9 +114,9 @@ def measure(
     }
 
 
-def _first_frame(session: Session) -> float:
-    frame = moving_shapes(1, *SOURCE_SIZE, seed=1)
-    return _timed(lambda: session.encode_frames(frame))
+def _first_update(session: Session) -> float:
+    frame = moving_shapes(1, *SOURCE_SIZE, seed=1)[0]
+    return _timed(lambda: FrameStream(session).push(frame, 0.0))
 
 
 def _first_window(session: PoseSession) -> float:
@@ -121,7 +124,7 @@ def _first_window(session: PoseSession) -> float:
     return _timed(lambda: session.classify([clip]))
 
 
-def _about_video(session: Session, stats: dict[str, Latency]) -> dict[str, object]:
+def _about_frames(session: FrameSession, stats: dict[str, Latency]) -> dict[str, object]:
     encode, update, reencode = (stats[name].p50_ms for name in ("encode", "update", "reencode_window"))
     return {
         "source_size": list(SOURCE_SIZE),
@@ -130,6 +133,22 @@ def _about_video(session: Session, stats: dict[str, Latency]) -> dict[str, objec
         "update_over_encode": update / encode,
         "reencode_over_update": reencode / update,
         "achieved_gflops_per_s": session.manifest.cost.gflops / (encode / 1000),
+    }
+
+
+def _about_clips(session: ClipSession, stats: dict[str, Latency]) -> dict[str, object]:
+    clip, update, preprocess = (stats[name].p50_ms for name in ("clip", "update", "preprocess"))
+    stream = FrameStream(session)  # at its own pace: between two updates, other frames are preprocessed
+    work_ms = update + (stream.every_s / stream.sample_s - 1) * preprocess
+    return {
+        "source_size": list(SOURCE_SIZE),
+        "window_frames": session.manifest.video.window_frames,
+        "labels": len(session.labels.current.names),
+        "updates_per_second": 1000 / update,
+        "update_over_clip": update / clip,
+        "every_s": stream.every_s,
+        "busy": work_ms / 1000 / stream.every_s,  # share of the time spent computing; above 1 it falls behind
+        "achieved_gflops_per_s": session.manifest.cost.gflops / (clip / 1000),
     }
 
 
@@ -171,7 +190,32 @@ def _run_pose_stages(session: PoseSession, duration_s: float, warmup: int) -> di
     return samples
 
 
-def _run_stages(session: Session, duration_s: float, warmup: int) -> dict[str, list[float]]:
+def _run_clip_stages(session: ClipSession, duration_s: float, warmup: int) -> dict[str, list[float]]:
+    """Seconds per run of each stage, in turns. The stream's window is full: every frame of the clip is another one."""
+    spec, labels = session.manifest.preprocessing, session.labels.current
+    frames = moving_shapes(session.manifest.video.window_frames, *SOURCE_SIZE, seed=1)
+    window = preprocess_clip(frames, spec)
+    stream = FrameStream(session, session.manifest.video.period_s)  # every kept frame is an update
+    clock = iter(range(1, 1 << 40))
+    runs: dict[str, Callable[[], object]] = {
+        "preprocess": lambda: preprocess_frame(frames[0], spec),
+        "clip": lambda: session.score_window(window, labels),
+        "update": lambda: stream.push(frames[0], next(clock) * stream.every_s),
+    }
+    for run in runs.values():
+        for _ in range(warmup):
+            run()
+    while len(stream.window()[0]) < len(frames):
+        stream.push(frames[0], next(clock) * stream.every_s)
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + duration_s
+    while len(samples["update"]) < 5 or time.perf_counter() < end:
+        for name, run in runs.items():
+            samples[name].append(_timed(run))
+    return samples
+
+
+def _run_stages(session: FrameSession, duration_s: float, warmup: int) -> dict[str, list[float]]:
     """Seconds per run of each stage. One round: a few single frames, then (seldom) a whole window again."""
     spec, labels = session.manifest.preprocessing, session.labels.current
     clip = moving_shapes(session.manifest.video.window_frames, *SOURCE_SIZE, seed=1)

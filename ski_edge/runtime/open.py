@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ski_edge.bundle.manifest import SkeletonManifest, check_files, read_manifest
+from ski_edge.bundle.manifest import VideoManifest, check_files, read_manifest
 from ski_edge.errors import BadInput, DeviceRefused
 from ski_edge.runtime.ort import parse_device
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Session
+from ski_edge.runtime.video_sessions import SESSIONS
 
 BACKENDS = ("onnxruntime",)
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
@@ -32,7 +33,7 @@ def open_bundle(
         )
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    kind = PoseSession if isinstance(manifest, SkeletonManifest) else Session
+    kind = SESSIONS[manifest.video.pooling] if isinstance(manifest, VideoManifest) else PoseSession
     return kind(folder, manifest, parse_device(device), threads)
 
 

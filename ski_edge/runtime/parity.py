@@ -61,7 +61,8 @@ class Parity:
     backend: str
     device: str
     precision: str
-    parts: dict[str, Difference]  # "frames" and "labels" (embeddings) of video bundles, "logits", "embeddings" of pose
+    # Video: "labels" (embeddings) and one of "frames", "clips" (embeddings), "logits"; pose: "logits", "embeddings".
+    parts: dict[str, Difference]
     top1_agreement: float  # of decided inputs: those whose two best labels differ by more than the errors allow
     decided: int
 

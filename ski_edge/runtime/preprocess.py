@@ -51,3 +51,15 @@ def sample_indices(num_frames: int, window_frames: int) -> np.ndarray:
         raise BadInput(f"a clip needs at least one frame, got {num_frames}")
     step = num_frames / window_frames
     return (np.arange(window_frames) * step + step / 2).astype(np.int64) % num_frames
+
+
+def sample_times(times: np.ndarray, window_frames: int) -> np.ndarray:
+    """Which of the frames at `times` (seconds, [n], ascending) a clip of `window_frames` takes: those in view at the
+    middle of each equal part of the time they cover, the newest one's period included.
+
+    Evenly spaced frames are chosen as `sample_indices` does; where there are fewer than needed, they repeat.
+    """
+    period = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    wanted = times[0] + (np.arange(window_frames) + 0.5) / window_frames * (times[-1] - times[0] + period)
+    # A frame is in view until the next one comes; the slack keeps rounding from choosing the one before.
+    return np.clip(np.searchsorted(times, wanted + 1e-6, side="right") - 1, 0, len(times) - 1)

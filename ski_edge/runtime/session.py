@@ -1,21 +1,24 @@
-"""A video-text bundle, open and ready: frames and text in, embeddings, scores and labels out. No torch."""
+"""What every video-text bundle does on the device: labels, text, scores, and the prediction of a clip. No torch.
+
+How frames become scores differs by network; `video_sessions` has one class for each way.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ski_edge.bundle.labels import LabelBank, LabelSet, l2_normalise, read_labels
+from ski_edge.bundle.labels import LabelBank, LabelSet, read_labels
 from ski_edge.bundle.manifest import VideoManifest
 from ski_edge.bundle.tokenizer import ClipTokenizer
 from ski_edge.errors import BadInput
 from ski_edge.files import member
 from ski_edge.runtime.ort import Device, OrtGraph
-from ski_edge.runtime.preprocess import preprocess_clip, sample_indices
-
-_ENCODE_BATCH = 8  # frames per graph run; more buys no speed on a CPU and costs memory
+from ski_edge.runtime.preprocess import sample_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +34,62 @@ class Prediction:
         return self.labels[0]
 
 
-class Session:
-    """A video-text bundle; opened by `open_bundle`."""
+class Session(ABC):
+    """A video-text bundle; opened by `open_bundle`, which picks the class by the manifest's `video.pooling`.
+
+    A window of video is a series of *kept* frames: what `keep` makes of raw ones and `score_window` reads.
+    """
 
     task = "video-text"
+    part: str  # what `verify` calls the numbers of `reference_outputs`
 
     def __init__(self, folder: Path, manifest: VideoManifest, device: Device, threads: int) -> None:
-        if manifest.video.mode != "frame":
-            raise BadInput(f"{manifest.model} takes whole clips; this version runs models that encode frame by frame")
         self.folder = folder
         self.manifest = manifest
         self.device = device
         self.backend = "onnxruntime"
         self._threads = threads
-        self._frame_encoder = OrtGraph(folder / manifest.frame_encoder.file, device, threads)
-        size = manifest.preprocessing.crop
-        self._frame_encoder.check_shapes({"frames": (3, size, size)}, {"embedding": (manifest.embed_dim,)})
+        self._encoder = OrtGraph(folder / manifest.encoder.file, device, threads)
+        self._check_encoder()
         self._text_encoder: tuple[ClipTokenizer, OrtGraph] | None = None
         self.labels = self._read_label_bank()
         self.exported_labels = self.labels.current  # what `verify` compares, whatever the bank becomes
+
+    @abstractmethod
+    def _check_encoder(self) -> None:
+        """Raise BadInput unless the graph has the tensors of its kind."""
+
+    @abstractmethod
+    def keep(self, frames: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """T times uint8 [H, W, 3] RGB -> float32 [T, ...]: what a window keeps of each frame."""
+
+    @abstractmethod
+    def choose(self, times: np.ndarray) -> np.ndarray:
+        """Of the frames that a window keeps, at ascending seconds [n]: which ones `score_window` wants, in order."""
+
+    @abstractmethod
+    def score_window(self, kept: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray | None]:
+        """Kept frames [T, ...] -> (cosines [K], the video's embedding [D] or None where it has none of its own)."""
+
+    @abstractmethod
+    def rhythm(self, every_s: float | None) -> tuple[float, float]:
+        """(seconds between the frames a stream keeps, seconds between its updates); None: what suits the window."""
+
+    @abstractmethod
+    def encode_frames(self, frames: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """uint8 [T, H, W, 3] RGB -> float32 [T, D], before any normalisation; BadInput where frames are mixed."""
+
+    @abstractmethod
+    def encode_video(self, frames: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """uint8 [T, H, W, 3] RGB -> float32 [D], what `score` takes."""
+
+    @abstractmethod
+    def reference_outputs(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """Raw frames of `reference.npz` -> [N, D] or [N, K]: what `verify` compares."""
+
+    @abstractmethod
+    def cosines(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """`reference_outputs` and label embeddings [K, D] -> [N, K]."""
 
     def _read_label_bank(self) -> LabelBank:
         labels = read_labels(str(member(self.folder, "labels.json")))
@@ -72,25 +112,9 @@ class Session:
         encode = self.encode_text if self.manifest.text_encoder else None
         return LabelBank(labels, embeddings, self.manifest.text.template, encode)
 
-    def run(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """The frame encoder as it is: frames float32 [B, 3, S, S], preprocessed -> {"embedding": [B, D]}."""
-        return self._frame_encoder.run(frames=frames)
-
-    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 [T, H, W, 3] RGB (or a list of frames) -> float32 [T, D], before any normalisation."""
-        spec = self.manifest.preprocessing
-        parts = [
-            self.run(preprocess_clip(frames[i : i + _ENCODE_BATCH], spec))["embedding"]
-            for i in range(0, max(len(frames), 1), _ENCODE_BATCH)
-        ]
-        return np.concatenate(parts)
-
-    def encode_video(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 [T, H, W, 3] -> float32 [D], L2-normalised: the mean of the frame embeddings, then one norm."""
-        return l2_normalise(self.encode_frames(frames).mean(axis=0))
-
     def encode_text(self, prompts: list[str]) -> np.ndarray:
-        """K prompts, used as they are -> float32 [K, D], L2-normalised."""
+        """K prompts, used as they are -> float32 [K, D], as the labels are: L2-normalised, or raw where the video
+        rewrites them (`video.raw_text`)."""
         if self.manifest.text_encoder is None:
             raise BadInput("this bundle has no text encoder; its labels are fixed")
         if not prompts:
@@ -103,29 +127,29 @@ class Session:
         tokenizer, graph = self._text_encoder
         return graph.run(tokens=tokenizer.encode(prompts))["text_embedding"]
 
-    def predict(self, frames: np.ndarray, timestamps: np.ndarray | None = None) -> Prediction:
+    def predict(self, frames: Sequence[np.ndarray] | np.ndarray, timestamps: np.ndarray | None = None) -> Prediction:
         """Labels and scores of one clip.
 
         frames: uint8 [T, H, W, 3] RGB, any T; `window_frames` of them are used: evenly spaced in time when
-        `timestamps` (seconds, [T], ascending) are given, else evenly spaced in number.
+        `timestamps` (seconds, [T], ascending) are given, else evenly spaced in number. Fewer are repeated.
         """
-        window = self.manifest.video.window_frames
-        indices = sample_indices(len(frames), window)
-        if timestamps is not None:
-            times = np.asarray(timestamps, np.float64)
-            if times.shape != (len(frames),) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
-                raise BadInput(f"timestamps must be {len(frames)} ascending seconds, got {list(times.shape)}")
-            wanted = times[0] + (np.arange(window) + 0.5) / window * (times[-1] - times[0])
-            indices = np.abs(times[None, :] - wanted[:, None]).argmin(axis=1)
-        used, inverse = np.unique(indices, return_inverse=True)
-        embeddings = self.encode_frames([frames[i] for i in used])[inverse]
+        if len(frames) == 0:
+            raise BadInput("frames must hold at least one frame, got none")
+        times = np.arange(len(frames)) if timestamps is None else np.asarray(timestamps, np.float64)
+        if times.shape != (len(frames),) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+            raise BadInput(f"timestamps must be {len(frames)} ascending seconds, got {list(times.shape)}")
+        used, inverse = np.unique(sample_times(times, self.manifest.video.window_frames), return_inverse=True)
         labels = self.labels.current
-        logits, scores = self.score(l2_normalise(embeddings.mean(axis=0)), labels)
-        order = np.argsort(-logits)
+        logits, _ = self.score_window(self.keep([frames[i] for i in used])[inverse], labels)
+        scores, order = self.softmax(logits), np.argsort(-logits)
         return Prediction([labels.names[i] for i in order], scores[order], logits[order])
 
     def score(self, embedding: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-        """Video embedding [D], L2-normalised -> (cosines [K], softmax(score_scale * cosines) [K])."""
+        """Video embedding [D], from `encode_video` -> (cosines [K], softmax(score_scale * cosines) [K])."""
         logits = labels.embeddings @ embedding
+        return logits, self.softmax(logits)
+
+    def softmax(self, logits: np.ndarray) -> np.ndarray:
+        """Cosines [K] -> scores [K]: softmax(score_scale * cosines)."""
         shifted = np.exp(self.manifest.score_scale * (logits - logits.max()))
-        return logits, shifted / shifted.sum()
+        return shifted / shifted.sum()

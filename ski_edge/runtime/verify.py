@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ski_edge.bundle.labels import embed_labels, l2_normalise
+from ski_edge.bundle.labels import embed_labels
 from ski_edge.errors import BadInput, ParityFailed
 from ski_edge.files import member
 from ski_edge.runtime.parity import MAX_RELATIVE_ERROR, Parity, agreement, difference
@@ -14,14 +14,15 @@ from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Session
 
 REFERENCE = "reference.npz"
+_NUMBERS = {"frames": "frame embeddings", "clips": "clip embeddings", "logits": "logits"}  # by `Session.part`
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a video bundle must give, float32: frame embeddings [N, D], label embeddings [K, D], the score scale."""
+    """What a video bundle must give, float32: `Session.reference_outputs`, label embeddings [K, D], the score scale."""
 
     reference: str  # "live torch model" or "reference.npz"
-    frames: np.ndarray
+    outputs: np.ndarray  # embeddings [N, D] of frames or clips, or logits [N, K] of clips
     labels: np.ndarray
     score_scale: float
 
@@ -38,11 +39,12 @@ class ExpectedPose:
 def compare(session: Session, frames: list[np.ndarray], inputs: str, expected: Expected) -> Parity:
     """Run raw frames (N times uint8 [H, W, 3] RGB) through the session, preprocessing included, and compare.
 
-    Labels: both the stored embeddings and, where there is a text encoder, those it computes now; the worse counts.
+    Models that see whole clips get two of them, see `reference_clips`. Labels: both the stored embeddings
+    and, where there is a text encoder, those it computes now; the worse counts.
     """
-    got = session.encode_frames(frames)
+    got = session.reference_outputs(frames)
     stored = session.exported_labels
-    _same_shape("frame embeddings", got, expected.frames, expected.reference)
+    _same_shape(_NUMBERS[session.part], got, expected.outputs, expected.reference)
     _same_shape("label embeddings", stored.embeddings, expected.labels, expected.reference)
     scale = session.manifest.score_scale
     if abs(scale - expected.score_scale) > 1e-4 * expected.score_scale:
@@ -53,11 +55,11 @@ def compare(session: Session, frames: list[np.ndarray], inputs: str, expected: E
         labels = max(labels, difference(rows, expected.labels), key=lambda d: d.relative_error)
     precision = session.manifest.precision.asked
     top1, decided = agreement(
-        l2_normalise(got) @ stored.embeddings.T,
-        l2_normalise(expected.frames) @ expected.labels.T,
+        session.cosines(got, stored.embeddings),
+        session.cosines(expected.outputs, expected.labels),
         MAX_RELATIVE_ERROR[precision],
     )
-    parts = {"frames": difference(got, expected.frames), "labels": labels}
+    parts = {session.part: difference(got, expected.outputs), "labels": labels}
     device = str(session.device)
     return Parity(expected.reference, inputs, len(frames), session.backend, device, precision, parts, top1, decided)
 
@@ -85,8 +87,9 @@ def _same_shape(name: str, got: np.ndarray, expected: np.ndarray, reference: str
 
 def read_reference(session: Session) -> tuple[list[np.ndarray], str, Expected]:
     """(raw frames, "real clips" or "generated frames", torch's numbers) of a video bundle's `reference.npz`."""
-    arrays = _read_npz(session, ("frames", "inputs", "embedding", "labels", "score_scale"))
-    expected = Expected(REFERENCE, arrays["embedding"], arrays["labels"], float(arrays["score_scale"]))
+    output = session.manifest.encoder.outputs[0].name
+    arrays = _read_npz(session, ("frames", "inputs", output, "labels", "score_scale"))
+    expected = Expected(REFERENCE, arrays[output], arrays["labels"], float(arrays["score_scale"]))
     return list(arrays["frames"]), str(arrays["inputs"]), expected
 
 

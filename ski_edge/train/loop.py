@@ -32,7 +32,7 @@ from ski_edge.train.live import LiveBatches
 from ski_edge.train.recipe import Recipe
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
 
-_FABRIC = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+FABRIC = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 Report = Callable[[dict[str, Any], int], None]  # (row of log.csv, epochs in all)
 
 
@@ -69,10 +69,10 @@ def train(
     began = time.monotonic()
     if threads:
         torch.set_num_threads(threads)
-    _keep_memory()
+    keep_memory()
     # Fabric learns world size and rank from torchrun's variables; alone it is one process on the best device there is.
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    fabric = lightning.Fabric(accelerator="auto", devices=world, precision=_FABRIC[recipe.precision])
+    fabric = lightning.Fabric(accelerator="auto", devices=world, precision=FABRIC[recipe.precision])
     fabric.launch()
     _check_processes(recipe, fabric)
     data = load(recipe, fabric.device)
@@ -260,7 +260,7 @@ def _check_processes(recipe: Recipe, fabric: Any) -> None:
         )
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep freed blocks: fresh pages for every activation cost a third of a training step on a CPU."""
     try:
         libc = ctypes.CDLL("libc.so.6")

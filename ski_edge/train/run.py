@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from ski_edge.contracts import Contract
 from ski_edge.errors import BadInput
 from ski_edge.files import read_json, write_json, write_text
-from ski_edge.train.recipe import Recipe
 
 RECIPE, LOG, STATE, CHECKPOINT, RESULT = "recipe.json", "log.csv", "state.pt", "checkpoint", "result.json"
 
@@ -22,7 +22,7 @@ class RunFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def check(self, recipe: Recipe, resume: bool) -> None:
+    def check(self, recipe: Contract, resume: bool) -> None:
         """Refuse a folder that this run may not use; writes nothing, so it can come before data is loaded."""
         path = self.folder / RECIPE
         if not path.exists():
@@ -36,7 +36,7 @@ class RunFolder:
             changed = [key for key in content if not isinstance(before, dict) or before.get(key) != content[key]]
             raise BadInput(f"{path} differs from this recipe in {', '.join(changed)}; resume with the same recipe")
 
-    def open(self, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+    def open(self, recipe: Contract, resume: bool) -> dict[str, Any] | None:
         """Check (again: loading data took its time) and prepare; the saved state where the run goes on, else None."""
         self.check(recipe, resume)
         path = self.folder / RECIPE

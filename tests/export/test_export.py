@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -139,7 +140,8 @@ def test_parity_failure_ships_nothing(tiny_model, tmp_path, monkeypatch):
         def forward(self, frames):
             return super().forward(frames) * 1.001
 
-    monkeypatch.setattr(export_video, "FrameEncoder", Wrong)
+    kind = export_video.KINDS["mean-then-norm"]
+    monkeypatch.setitem(export_video.KINDS, "mean-then-norm", replace(kind, encoder=Wrong))
     with pytest.raises(ParityFailed, match=r"frames off by 1\.0\de-03") as error:
         ski_edge.export_model(tiny_model, tmp_path / "b", classes=[Label("a")])
     assert error.value.exit_code == 3

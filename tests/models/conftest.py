@@ -181,6 +181,23 @@ def hyperformer(classes: int = 60, joints: int = 25, persons: int = 2, hops: int
     return shapes
 
 
+def waves(shapes: Shapes) -> dict[str, torch.Tensor]:
+    """Hyperformer's own fill rule: sines that depend on a tensor's place in the sorted state dict."""
+    tensors = {}
+    for i, (name, shape) in enumerate(sorted(shapes.items())):
+        s = np.sin(0.7 * np.arange(int(np.prod(shape))) + 1.3 * (i % 17)).reshape(shape)
+        if name.endswith("running_var"):
+            value = 1 + 0.2 * s
+        elif name.endswith("outer"):
+            value = 0.5 * np.eye(shape[-1]) + 0.02 * s
+        elif name.endswith("alpha"):
+            value = 0.3 + 0.1 * s
+        else:
+            value = 1 + 0.1 * s if len(shape) == 1 and name.endswith("weight") else 0.08 * s
+        tensors[name] = torch.from_numpy(np.asarray(value))
+    return tensors
+
+
 @dataclass(frozen=True)
 class Golden:
     """Numbers of an official module in float64: first five logits, sum over all, largest."""
@@ -248,7 +265,7 @@ def check_lengths(model: torch.nn.Module, bodies: int) -> None:
 def official() -> SimpleNamespace:
     """Shapes by official name (`official.ctrgcn(classes=60)`, ...) and what tests of networks share."""
     shapes = (ctrgcn, mmcl, ctrsgcn, hdgcn, stgcn, costgcn, hyperformer)
-    tools = (fill, filled, with_own_graph, network, clip, check_lengths, Golden)
+    tools = (fill, filled, waves, with_own_graph, network, clip, check_lengths, Golden)
     return SimpleNamespace(GOLDEN=GOLDEN, **{item.__name__: item for item in (*shapes, *tools)})
 
 

@@ -16,7 +16,8 @@ import ski_edge
 from ski_edge.errors import BadInput
 from ski_edge.models import save_model
 from ski_edge.models.clip import tokenize
-from ski_edge.models.convert import PROMPTS, ConvertSettings, convert, parse_settings
+from ski_edge.models.convert import ConvertSettings, convert, parse_settings
+from ski_edge.models.convert_towers import PROMPTS
 
 CLASSES = ["drink water", "falling", "touch person’s pocket"]
 
@@ -204,7 +205,7 @@ def torchscript(path):
             other_network,
             "nearest is CLIP (OpenAI or open_clip names), but 1 tensors do not belong to it (layer1.weight)",
         ),
-        (skeletonclip, "nearest is SKI-ViFiCLIP"),
+        (skeletonclip, "nearest is SkeletonCLIP (SKI-Models, phase 1), but it lacks hyperformer_model.data_bn.weight"),
         (torchscript, "is a TorchScript program, not weights"),
     ],
 )
@@ -310,7 +311,9 @@ def test_wrong_family_says_so(source, tmp_path):
     path = save_official(tmp_path / "best.pth", official(source))
     with pytest.raises(BadInput, match=r"is no CLIP .*it lacks visual\.proj"):
         convert(path, family="clip")
-    with pytest.raises(BadInput, match="choices are: auto, ski-vificlip, vificlip, xclip, froster, clip"):
+    with pytest.raises(
+        BadInput, match="choices are: auto, ski-vificlip, vificlip, xclip, ski-xclip, froster, ski-froster, clip"
+    ):
         convert(path, family="resnet")
 
 

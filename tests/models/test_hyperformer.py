@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,28 +9,11 @@ import ski_edge
 from ski_edge.errors import BadInput
 
 
-def waves(shapes):
-    """Its own fill rule: sines that depend on a tensor's place in the sorted state dict."""
-    tensors = {}
-    for i, (name, shape) in enumerate(sorted(shapes.items())):
-        s = np.sin(0.7 * np.arange(int(np.prod(shape))) + 1.3 * (i % 17)).reshape(shape)
-        if name.endswith("running_var"):
-            value = 1 + 0.2 * s
-        elif name.endswith("outer"):
-            value = 0.5 * np.eye(shape[-1]) + 0.02 * s
-        elif name.endswith("alpha"):
-            value = 0.3 + 0.1 * s
-        else:
-            value = 1 + 0.1 * s if len(shape) == 1 and name.endswith("weight") else 0.08 * s
-        tensors[name] = torch.from_numpy(np.asarray(value))
-    return tensors
-
-
 @torch.no_grad()
 def test_golden_numbers(official):
     shapes = official.hyperformer()
     assert len(shapes) == 609
-    model = official.network("hyperformer", waves(shapes), "hyperformer", layout="ntu25")
+    model = official.network("hyperformer", official.waves(shapes), "hyperformer", layout="ntu25")
     clip = torch.sin(0.013 * torch.arange(2 * 3 * 64 * 25 * 2, dtype=torch.float64)).view(2, 3, 64, 25, 2)
     features = model.features(clip)
     got = [features.sum(), features.abs().mean(), *features[0, :2], *features[1, -3:]]

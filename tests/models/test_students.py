@@ -175,6 +175,29 @@ def test_one_tensor_under_two_names_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ski-xclip", "ski-froster"])
+def test_students_convert_with_or_without_their_teacher(name, tmp_path):
+    """By the networks' own names; the teacher beside them gives the student away, else the family is named."""
+    source = ski_edge.create_model(name, arch="tiny", seed=3)
+    plain = name.removeprefix("ski-")
+    state = (
+        official_xclip(source) if plain == "xclip" else {f"model.{k}": v for k, v in source.checkpoint_state().items()}
+    )
+    teacher = {"hyperformer_model.data_bn.weight": torch.ones(150), "clip_text_encoder.ln_final.bias": torch.zeros(64)}
+    path = saved(tmp_path, state)
+    assert convert(path).config.model == plain
+    named = convert(path, family=name)
+    found = convert(saved(tmp_path, {**state, **teacher}))
+    assert (named.config.model, found.config.model) == (name, name)
+    assert "dropped hyperformer_model: 1 tensors" in found.config.notes
+    assert "publishes no such weights" in found.config.licence
+    clip = torch.randn(1, 8, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want = source(clip, ["falling", "cooking"])
+        torch.testing.assert_close(named(clip, ["falling", "cooking"]), want)
+        torch.testing.assert_close(found(clip, ["falling", "cooking"]), want)
+
+
+@pytest.mark.parametrize("name", ["ski-xclip", "ski-froster"])
 def test_students_save_load_and_train(name, tmp_path):
     model = ski_edge.create_model(name, arch="tiny", seed=0).train()
     clip = torch.randn(2, model.config.video.window_frames, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -185,9 +208,3 @@ def test_students_save_load_and_train(name, tmp_path):
     again = ski_edge.load_model(tmp_path / "checkpoint")
     with torch.no_grad():
         torch.testing.assert_close(again(clip, ["falling"]), model(clip, ["falling"]))
-
-
-def test_clip_models_say_that_they_cannot_be_exported_yet(tmp_path):
-    with pytest.raises(BadInput, match="sees the frames of a clip together"):
-        ski_edge.export_model(ski_edge.create_model("froster", arch="tiny"), tmp_path / "b")
-    assert not (tmp_path / "b").exists()

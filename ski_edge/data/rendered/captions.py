@@ -1,7 +1,7 @@
 """What can be said about one drawn frame without knowing the action: clothes, place, object, how the limbs are held.
 
-A small video network that learns to see from these phrases stands where CLIP stands for the large ones: it knows people,
-things and poses by their words, and no action.
+A small video network that learns to see from these phrases stands where CLIP stands for the large ones: it knows
+people, things and poses by their words, and no action.
 """
 
 from __future__ import annotations

@@ -1,0 +1,189 @@
+"""The SKI paper's claims in the small world: every row of its tables that can be run on drawn clips, over several seeds.
+
+    python benchmarks/accuracy/ski_small_world.py --seeds 3 --rows vificlip ski-vificlip skeletonclip
+
+Each seed draws its own classes that are never shown (7 of UTD-MHAD's 27) and its own initial weights; all rows of a seed
+share stages, clips and classes, so rows are compared seed by seed. Runs that are there are not run again, a stopped one
+goes on. Writes benchmarks/results/ski/table.json (for `ski-edge evaluate --table all`), and the runs' logs and results
+beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ski_edge.evaluate.scores import read_scores
+from ski_edge.evaluate.statistics import paired, spread
+from ski_edge.files import write_json
+from ski_edge.runtime.measure import machine
+from ski_edge.train.recipe import read_recipe
+from ski_edge.train.ski.loop import train_ski
+from ski_edge.train.ski.stages import Stages
+
+RUNS, RESULTS = Path("runs/ski"), Path("benchmarks/results/ski")
+UNSEEN = 7
+SPLIT = f"UTD-MHAD drawn, {UNSEEN} of 27 unseen"
+# row -> (recipe, changes, which head is its number)
+ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "vificlip": ("vificlip-rendered", (), "video"),
+    "ski-vificlip": ("ski-vificlip-rendered", (), "video"),
+    "offline": ("ski-vificlip-rendered", ("teacher.freeze=true", "teacher.freeze_statistics=true"), "video"),
+    "kl": ("ski-vificlip-rendered", ("distil=kl", "alpha=1"), "video"),
+    "contrastive": ("ski-vificlip-rendered", ("distil=contrastive", "alpha=1"), "video"),
+    "features": ("ski-vificlip-rendered", ("objective=feature", "teacher.freeze=true", "alpha=100"), "video"),
+    "features-projected": (
+        "ski-vificlip-rendered",
+        ("objective=feature-projected", "teacher.freeze=true", "alpha=1"),
+        "video",
+    ),
+    "tri-modal": ("ski-vificlip-rendered", ("objective=tri-modal", "alpha=1"), "both"),
+    "cross-projection": ("ski-vificlip-rendered", ("objective=cross-projection",), "skeleton"),
+    # The control: objects that say nothing about the class, so that video knows nothing that skeletons do not
+    "vificlip-shuffled": ("vificlip-rendered", ("data.rendered.objects=shuffled",), "video"),
+    "ski-vificlip-shuffled": ("ski-vificlip-rendered", ("data.rendered.objects=shuffled",), "video"),
+    "froster": ("froster-rendered", (), "video"),
+    "ski-froster": ("ski-froster-rendered", (), "video"),
+    "xclip": ("xclip-rendered", (), "video"),
+    "ski-xclip": ("ski-xclip-rendered", (), "video"),
+}
+# rows of the paper's tables -> rows here
+TABLES = {
+    ("ski-1", "tri-modal"): "tri-modal",
+    ("ski-1", "cross-projection"): "cross-projection",
+    ("ski-1", "fusion"): "fusion",
+    **{("ski-2", row): row for row in ("skeletonclip", "xclip", "ski-xclip", "froster", "ski-froster")},
+    **{("ski-2", row): row for row in ("vificlip", "ski-vificlip")},
+    **{("ski-3", row): row for row in ("xclip", "vificlip", "froster", "ski-vificlip")},
+    ("ski-4", "online"): "ski-vificlip",
+    ("ski-4", "offline"): "offline",
+    ("ski-4", "features"): "features",
+    ("ski-4", "features-projected"): "features-projected",
+    ("ski-5", "mse"): "ski-vificlip",
+    ("ski-5", "kl"): "kl",
+    ("ski-5", "contrastive"): "contrastive",
+}
+
+
+def run(row: str, seed: int, threads: int) -> dict[str, Any]:
+    """result.json of a row, trained now if it is not there."""
+    name, changes, _ = ROWS[row]
+    recipe = read_recipe(name, [*changes, f"seed={seed}", f"data.split=unseen:{UNSEEN},seed={seed}"])
+    out = RUNS / f"{row}-s{seed}"
+
+    def report(line: dict[str, Any], epochs: int) -> None:
+        print(f"{row} seed {seed}: epoch {line['epoch']}/{epochs} loss {line['loss']:.3f}", file=sys.stderr, flush=True)
+
+    stages = Stages(recipe, threads=threads, say=lambda line: print(line, file=sys.stderr, flush=True), report=report)
+    return train_ski(recipe, out, stages, resume=out.exists(), threads=threads, report=report)
+
+
+def numbers(seeds: int) -> dict[str, dict[int, float]]:
+    """row -> seed -> top-1 on unseen classes, of all runs that are there."""
+    found: dict[str, dict[int, float]] = {}
+    for row, (_, _, head) in ROWS.items():
+        for seed in range(1, seeds + 1):
+            path = RUNS / f"{row}-s{seed}" / "result.json"
+            if path.is_file() and (result := json.loads(path.read_text()))["finished"]:
+                found.setdefault(row, {})[seed] = result[head]["zsl_top1"]
+    return found | _from_parts(seeds)
+
+
+def _from_parts(seeds: int) -> dict[str, dict[int, float]]:
+    """The teacher by itself, and the student's and the teacher's scores added: both before they met."""
+    found: dict[str, dict[int, float]] = {}
+    for seed in range(1, seeds + 1):
+        recipe = read_recipe("ski-vificlip-rendered", [f"seed={seed}", f"data.split=unseen:{UNSEEN},seed={seed}"])
+        stages = Stages(recipe)
+        teacher = stages.folder("skeletonclip-rendered")
+        if (teacher / "result.json").is_file():
+            result = json.loads((teacher / "result.json").read_text())
+            found.setdefault("skeletonclip", {})[seed] = result["skeleton"]["zsl_top1"]
+        student = RUNS / f"vificlip-s{seed}"
+        if (student / "result.json").is_file() and (teacher / "result.json").is_file():
+            video, bones = read_scores(student / "unseen-video.npz"), read_scores(teacher / "unseen-skeleton.npz")
+            rows = {name: row for row, name in enumerate(bones.names)}
+            both = video.logits + bones.logits[[rows[name] for name in video.names]]
+            unseen = np.unique(video.labels)
+            right = unseen[both[:, unseen].argmax(axis=1)] == video.labels
+            found.setdefault("fusion", {})[seed] = 100 * float(right.mean())
+    return found
+
+
+def table(found: dict[str, dict[int, float]]) -> dict[str, Any]:
+    """What `ski-edge evaluate --ours` reads, and beside it each row's numbers and what SCD changes."""
+    rows = []
+    for (name, row), ours in TABLES.items():
+        if ours in found:
+            item = spread(list(found[ours].values()))
+            cell = {"table": name, "row": row, "split": SPLIT, "mean": item.mean, "ci95": item.ci95, "seeds": item.n}
+            rows.append(cell)
+    about = f"drawn clips of UTD-MHAD, {UNSEEN} of 27 classes unseen (other ones for each seed), chance {100 / UNSEEN:.1f} %"
+    return {"about": about, "rows": rows}
+
+
+def differences(found: dict[str, dict[int, float]]) -> dict[str, Any]:
+    """SKI minus video alone, seed by seed."""
+    out: dict[str, Any] = {}
+    pairs = [("vificlip", row) for row in found if row not in ("vificlip",) and not row.endswith("-shuffled")]
+    pairs += [(row.removeprefix("ski-"), row) for row in found if row.startswith("ski-") and row != "ski-vificlip"]
+    for base, row in pairs:
+        seeds = sorted(found.get(base, {}).keys() & found.get(row, {}).keys())
+        if seeds:
+            item = paired({s: found[base][s] for s in seeds}, {s: found[row][s] for s in seeds})
+            out[f"{row} - {base}"] = {
+                "mean": item.spread.mean,
+                "ci95": item.spread.ci95,
+                "p": item.p,
+                "seeds": item.spread.n,
+            }
+    return out
+
+
+def publish(found: dict[str, dict[int, float]]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_json(RESULTS / "table.json", table(found))
+    content = {"machine": machine(), "load": os.getloadavg()[0], "unseen_top1": found, "differences": differences(found)}
+    write_json(RESULTS / "small_world.json", content)
+    for row, seeds in found.items():
+        for seed in seeds:
+            for name in ("log.csv", "result.json", "recipe.json"):
+                source = RUNS / f"{row}-s{seed}" / name
+                if source.is_file():
+                    target = RESULTS / "runs" / f"{row}-s{seed}"
+                    target.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, target / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--stop-after", type=float, help="minutes; no run is begun after that")
+    parser.add_argument("--publish", action="store_true", help="only write the table of what is there")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    if not arguments.publish:
+        for seed in range(1, arguments.seeds + 1):
+            for row in arguments.rows:
+                if arguments.stop_after and time.monotonic() - began > 60 * arguments.stop_after:
+                    break
+                result = run(row, seed, arguments.threads)
+                print(row, seed, {head: result[head] for head in ("video", "skeleton", "both") if head in result})
+    found = numbers(max(arguments.seeds, 20))
+    publish(found)
+    print(json.dumps({row: [round(v, 1) for v in seeds.values()] for row, seeds in found.items()}))
+    print(json.dumps(differences(found), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What a trained pair says about clips it never saw, of classes it saw and of classes it did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ski_edge.data.clips import load_clips
+from ski_edge.data.rendered.captions import GROUPS
+from ski_edge.evaluate.classify import evaluating
+from ski_edge.evaluate.metrics import measure
+from ski_edge.skeleton import prepare
+from ski_edge.train.pixels import normalise
+from ski_edge.train.ski.networks import class_texts, device_of
+from ski_edge.train.ski.pair import Pair, SavedTeacher
+from ski_edge.train.ski.world import World
+from ski_edge.train.video_batches import views
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Similarities of some clips with all classes."""
+
+    labels: np.ndarray  # int64 [N]
+    video: np.ndarray | None  # float32 [N, K]
+    skeleton: np.ndarray | None  # float32 [N, K]
+
+
+def score(pair: Pair, world: World, part: np.ndarray) -> Scored:
+    """Similarities of the pairs `part` (indices into the world's) with all classes, one view, in eval mode."""
+    texts = class_texts(pair, world.classes)
+    device = device_of(pair)
+    with evaluating(pair):
+        video = _video(pair, world, world.video[part], texts[0], device) if pair.student is not None else None
+        skeleton = _skeleton(pair, world, world.skeleton[part], texts[1], device)
+    return Scored(world.labels[part], video, skeleton)
+
+
+def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
+    """Top-1 in per cent: unseen classes among themselves (zero-shot), and among all (generalised) with seen ones.
+
+    Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them).
+    """
+    out: dict[str, Any] = {}
+    for head in ("video", "skeleton", "both"):
+        unseen = _head(scored["unseen"], head)
+        if unseen is None:
+            continue
+        labels = scored["unseen"].labels
+        own = measure(unseen[:, world.unseen], np.searchsorted(world.unseen, labels))
+        row = {"zsl_top1": own.top1, "zsl_mean_class": own.mean_recall}
+        row["gzsl_unseen"] = measure(unseen, labels).top1
+        if len(scored["seen"].labels):
+            seen, seen_labels = _head(scored["seen"], head), scored["seen"].labels
+            row["seen_top1"] = measure(seen[:, world.seen], np.searchsorted(world.seen, seen_labels)).top1
+            row["gzsl_seen"] = measure(seen, seen_labels).top1
+            total = row["gzsl_seen"] + row["gzsl_unseen"]
+            row["gzsl_harmonic"] = 2 * row["gzsl_seen"] * row["gzsl_unseen"] / total if total else 0.0
+        out[head] = row
+    return out
+
+
+def report_phrases(scored: Scored, world: World) -> dict[str, float]:
+    """Top-1 in per cent of each group of phrases, on frames held out."""
+    ends = np.cumsum(world.groups)
+    out = {}
+    for column, (group, size) in enumerate(zip(GROUPS, world.groups, strict=True)):
+        logits = scored.video[:, ends[column] - size : ends[column]]
+        out[group] = measure(logits, scored.labels[:, column]).top1
+    return out
+
+
+def _head(scored: Scored, head: str) -> np.ndarray | None:
+    if head == "both":
+        return None if scored.video is None or scored.skeleton is None else scored.video + scored.skeleton
+    return getattr(scored, head)
+
+
+def _video(pair: Pair, world: World, clips: np.ndarray, text: torch.Tensor, device: torch.device) -> np.ndarray:
+    text, rows = text.to(device), []
+    recipe = pair.recipe.video
+    if not len(clips):
+        return np.zeros((0, len(text)), np.float32)
+    for batch in views(world.videos, clips, recipe, batch_size=_BATCH, device=device):
+        pixels = normalise(batch.frames[:, 0], recipe.preprocessing)
+        rows.append(pair.student.compare(pixels, text)[1].float().cpu().numpy())
+    return np.concatenate(rows)
+
+
+def _skeleton(
+    pair: Pair, world: World, clips: np.ndarray, text: torch.Tensor | None, device: torch.device
+) -> np.ndarray | None:
+    if pair.teacher is None or isinstance(pair.teacher, SavedTeacher):
+        return None
+    spec, rows = pair.teacher.config.backbone.skeleton, []
+    text = torch.nn.functional.normalize(text.to(device), dim=-1)
+    for start in range(0, len(clips), _BATCH):
+        some = load_clips(world.skeletons, clips[start : start + _BATCH], spec)
+        batch = np.stack([prepare(clip, spec) for clip in some])
+        embedding = pair.project_skeleton(pair.teacher.encode_skeleton(torch.from_numpy(batch).to(device)))
+        rows.append((embedding @ text.T).float().cpu().numpy())
+    return np.concatenate(rows) if rows else np.zeros((0, len(text)), np.float32)

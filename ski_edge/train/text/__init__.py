@@ -1,0 +1,1 @@
+"""Small text towers, distilled from a frozen sentence encoder; see README.md."""

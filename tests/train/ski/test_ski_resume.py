@@ -1,0 +1,216 @@
+"""One run, however it is cut: killed and resumed, accumulated, shared by processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from ski_edge.errors import BadInput
+from ski_edge.train.ski.loop import train_ski
+
+# A network without BatchNorm, on clips without chance: only then is a batch the sum of its clips.
+NO_CHANCE = {
+    "student": {"arch": "tiny"},
+    "text": {"arch": "tiny"},
+    "data": {"seen_test_share": 0},
+    "video": {
+        "preprocessing": {"resize_short": 224, "crop": 224},
+        "sampling": "stride",
+        "rate": 2,
+        "flip": 0,
+        "colour_jitter": 0,
+        "grey": 0,
+    },
+}
+RUN = """
+import sys, yaml
+from pathlib import Path
+from ski_edge.train.recipe import parse_recipe
+from ski_edge.train.ski.loop import train_ski
+from ski_edge.train.ski.stages import Stages
+recipe, out = parse_recipe(yaml.safe_load(Path(sys.argv[1]).read_text()), "recipe of the test"), Path(sys.argv[2])
+train_ski(recipe, out, Stages(recipe, root=out.parent / "stages", threads=1), resume="--resume" in sys.argv, threads=1)
+"""
+
+
+def state_of(folder):
+    return torch.load(folder / "state.pt", weights_only=True)
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@pytest.mark.parametrize("average", ["none", "epochs", "ema"])
+def test_a_stopped_run_goes_on_to_the_same_numbers(average, ski_recipe, tmp_path, no_stage):
+    """Between epochs; colours, crops, mixing, turns and averaging included."""
+    changes = {"optim": {"epochs": 3, "average": average, "ema_decay": 0.5, "accumulate": 2, "batch_size": 2}}
+    recipe = ski_recipe("scd", changes, {"video": {"crop": "multi-scale", "mixup_alpha": 0.8, "cutmix_alpha": 1.0}})
+    whole = train_ski(recipe, tmp_path / "whole", no_stage, threads=1)
+    part = train_ski(recipe, tmp_path / "parts", no_stage, threads=1, stop_after_s=0.0)
+    assert (part["finished"], part["epochs"]) == (False, 1)
+    assert not (tmp_path / "parts" / "checkpoint").exists()
+    for _ in range(2):
+        last = train_ski(recipe, tmp_path / "parts", no_stage, resume=True, threads=1, stop_after_s=0.0)
+    assert {key: value for key, value in last.items() if key != "seconds"} == {
+        key: value for key, value in whole.items() if key != "seconds"
+    }
+    first, second = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    assert_equal(first["model"], second["model"])
+    if average != "none":
+        assert first["average"]["count"] == second["average"]["count"] > 1
+        assert_equal(first["average"]["tensors"], second["average"]["tensors"])
+    checkpoints = [(tmp_path / run / "checkpoint" / "model.safetensors").read_bytes() for run in ("whole", "parts")]
+    assert checkpoints[0] == checkpoints[1]
+    logs = [(tmp_path / run / "log.csv").read_text().splitlines() for run in ("whole", "parts")]
+    assert [line.rsplit(",", 1)[0] for line in logs[0]] == [line.rsplit(",", 1)[0] for line in logs[1]]
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(ski_fields, ski_recipe, tmp_path, no_stage):
+    """kill -9 in the middle of an epoch; the resumed run does not begin that epoch again."""
+    optim = {"epochs": 2, "batch_size": 2, "save_every": 1, "average": "ema", "ema_decay": 0.5}
+    changes = ("scd", {"optim": optim})
+    train_ski(ski_recipe(*changes), tmp_path / "whole", no_stage, threads=1)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "parts"
+    recipe.write_text(yaml.safe_dump(ski_fields(*changes)))
+    killed_at = kill_inside_an_epoch([sys.executable, "-c", RUN, str(recipe), str(out)], out)
+    assert 0 < killed_at["step"] < 4
+    train_ski(ski_recipe(*changes), out, no_stage, resume=True, threads=1)
+    first, second = state_of(tmp_path / "whole"), state_of(out)
+    assert_equal(first["model"], second["model"])
+    assert_equal(first["average"]["tensors"], second["average"]["tensors"])
+    logs = [(run / "log.csv").read_text().splitlines() for run in (tmp_path / "whole", out)]
+    assert [line.rsplit(",", 1)[0] for line in logs[0]] == [line.rsplit(",", 1)[0] for line in logs[1]]
+
+
+def kill_inside_an_epoch(command, out):
+    """Start, wait for a state that was saved inside an epoch, kill; returns what state was left."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        seen, end = None, time.monotonic() + 240
+        while time.monotonic() < end and process.poll() is None:
+            path = out / "state.pt"
+            now = path.stat().st_mtime_ns if path.exists() else None
+            if now != seen:
+                # Stopped, the process cannot finish the epoch while its state is read.
+                os.kill(process.pid, signal.SIGSTOP)
+                state = state_of(out)
+                if 0 < state["step"]:
+                    process.kill()
+                    process.wait()
+                    return state_of(out)
+                os.kill(process.pid, signal.SIGCONT)
+                seen = now
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+    raise AssertionError(f"no state was saved inside an epoch: {process.stderr.read()[-2000:]}")
+
+
+def test_run_folders_are_not_mixed(ski_recipe, tmp_path, no_stage):
+    recipe = ski_recipe("skeletonclip")
+    result = train_ski(recipe, tmp_path / "run", no_stage, threads=1)
+    with pytest.raises(BadInput, match="already holds a run; add --resume"):
+        train_ski(recipe, tmp_path / "run", no_stage, threads=1)
+    for change in ({"seed": 2}, {"teacher": {"augment": {"noise": 0.5}}}):
+        with pytest.raises(BadInput, match=f"differs from this recipe in {next(iter(change))}; resume with the same"):
+            train_ski(ski_recipe("skeletonclip", change), tmp_path / "run", no_stage, resume=True, threads=1)
+    before = (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns
+    assert train_ski(recipe, tmp_path / "run", no_stage, resume=True, threads=1) == result
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_killed_while_it_was_measured_is_measured_again(ski_recipe, tmp_path, no_stage):
+    recipe = ski_recipe("skeletonclip")
+    result = train_ski(recipe, tmp_path / "run", no_stage, threads=1)
+    (tmp_path / "run" / "result.json").unlink()
+    assert train_ski(recipe, tmp_path / "run", no_stage, resume=True, threads=1) == result
+
+
+def test_a_last_step_of_fewer_batches_counts_those_it_has(ski_recipe, tmp_path, no_stage):
+    """12 clips: 3 batches of 4, in steps of two, are 2 steps; 1 batch of 8, in steps of two, is as a step of one."""
+    ends = {}
+    for size, every in ((4, 2), (8, 1), (8, 2)):
+        recipe = ski_recipe("student", NO_CHANCE, {"optim": {"batch_size": size, "accumulate": every}})
+        train_ski(recipe, tmp_path / f"{size}-{every}", no_stage, threads=1)
+        ends[size, every] = state_of(tmp_path / f"{size}-{every}")
+    assert {int(entry["step"]) for entry in ends[4, 2]["optimiser"]["state"].values()} == {2}
+    assert {int(entry["step"]) for entry in ends[8, 2]["optimiser"]["state"].values()} == {1}
+    assert_equal(ends[8, 1]["model"], ends[8, 2]["model"])
+
+
+def test_one_step_of_two_halves_is_one_step(ski_recipe, tmp_path, no_stage):
+    ends, rows = [], []
+    for size, every in ((8, 1), (4, 2)):
+        data = {"data": {"split": "unseen:squat;front boxing;walking in place"}}  # 8 clips train
+        changes = {"optim": {"batch_size": size, "accumulate": every, "lr": 1e-4, "eps": 1e-3}}
+        recipe = ski_recipe("student", NO_CHANCE, data, changes)
+        out = tmp_path / str(size)
+        train_ski(recipe, out, no_stage, threads=1, report=lambda row, _: rows.append(row))
+        ends.append(state_of(out))
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-5)
+    for key, entry in ends[0]["optimiser"]["state"].items():
+        torch.testing.assert_close(
+            entry["exp_avg"], ends[1]["optimiser"]["state"][key]["exp_avg"], rtol=1e-3, atol=1e-6
+        )
+    for name, tensor in ends[0]["model"].items():
+        torch.testing.assert_close(tensor, ends[1]["model"][name], rtol=0, atol=2e-6)
+
+
+def test_a_batch_must_divide_among_processes(ski_recipe, tmp_path, no_stage, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(BadInput, match=r"batch_size 4 does not divide among 3 processes"):
+        train_ski(ski_recipe("student"), tmp_path / "run", no_stage)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
+def test_two_processes_are_one(ski_fields, ski_recipe, tmp_path, no_stage):
+    """Over gloo: the same losses and weights as one process with the same batch."""
+    changes = ("student", NO_CHANCE, {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
+    rows = []
+    train_ski(ski_recipe(*changes), tmp_path / "one", no_stage, threads=1, report=lambda row, _: rows.append(row))
+    for more in ([], ["--resume"]):  # a finished run returns its result in every process
+        run_two_processes(ski_fields(*changes), tmp_path, *more)
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert (result["finished"], result["processes"]) == (True, 2)
+    log = (tmp_path / "two" / "log.csv").read_text().splitlines()
+    found = dict(zip(log[0].split(","), map(float, log[1].split(",")), strict=True))
+    assert found["loss"] == pytest.approx(rows[0]["loss"], rel=1e-5)
+    first, second = state_of(tmp_path / "one"), state_of(tmp_path / "two")
+    for name, tensor in first["model"].items():
+        torch.testing.assert_close(tensor, second["model"][name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
+def test_two_processes_train_a_stage_together(ski_fields, tmp_path):
+    """Both sides learn; the teacher begins with a stage that is not there yet."""
+    (tmp_path / "bones.yaml").write_text(yaml.safe_dump(ski_fields("skeletonclip")))
+    run_two_processes(ski_fields("scd", {"teacher": {"init": f"recipe:{tmp_path / 'bones.yaml'}"}}), tmp_path)
+    (stage,) = (path for path in (tmp_path / "stages").iterdir() if path.is_dir())
+    for out in (stage, tmp_path / "two"):
+        result = json.loads((out / "result.json").read_text())
+        assert (result["finished"], result["processes"]) == (True, 2)
+
+
+def run_two_processes(fields, folder, *more):
+    """torchrun on the CPU, into folder/two."""
+    recipe, script = folder / "recipe.yaml", folder / "run.py"
+    recipe.write_text(yaml.safe_dump(fields))
+    script.write_text(RUN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(script), str(recipe), str(folder / "two"), *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
