@@ -15,6 +15,7 @@ from ski_edge.models.vificlip import ViFiCLIP
 
 CHOICES = "random, a checkpoint folder, an official checkpoint file, openclip:TAG (vificlip only)"
 DEFAULT_ARCH = "ViT-B-16"
+SHIPPED = Path(__file__).parent / "shipped"  # checkpoint folders by model name, weights stored as float16
 
 
 def refuse_teacher(model: str) -> None:
@@ -29,14 +30,12 @@ def refuse_teacher(model: str) -> None:
 def resolve_weights(model: str, weights: str | None, arch: str | None) -> nn.Module:
     """The model `model` with the weights that were asked for, in eval mode.
 
-    weights None means the ones shipped under that name; no trained weights ship with this version.
+    weights None means the ones shipped under that name.
     """
     refuse_teacher(model)
     pose = entry(model).task == "skeleton"
     if weights is None:
-        raise BadInput(
-            f"no weights ship for {model}{f' {arch}' if arch else ''} in this version; say --weights: {CHOICES}"
-        )
+        return _shipped(model, arch)
     if weights == "random" and pose:
         provenance = {"weights": "random (seed 0)", "licence": "Apache-2.0"}
         found = create_model(model, arch=arch or "base", num_classes=60, layout="ntu25", seed=0, **provenance)
@@ -57,6 +56,20 @@ def resolve_weights(model: str, weights: str | None, arch: str | None) -> nn.Mod
         raise BadInput(f"{weights} holds a {found.config.model}, not a {model}; use --model {found.config.model}")
     if arch and found.config.arch != arch:
         raise BadInput(f"{weights} is {found.config.arch}, not {arch}; leave --arch away")
+    return found
+
+
+def _shipped(model: str, arch: str | None) -> nn.Module:
+    """The weights that come with this package under that name."""
+    if not (SHIPPED / model).is_dir():
+        known = ", ".join(sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()))
+        raise BadInput(f"no weights ship for {model} (there are some for: {known}); say --weights: {CHOICES}")
+    found = load_model(SHIPPED / model)
+    if arch not in (None, found.config.arch):
+        raise BadInput(
+            f"no weights ship for {model} {arch}, only {found.config.arch}; "
+            f"leave --arch away, or say --weights: {CHOICES}"
+        )
     return found
 
 

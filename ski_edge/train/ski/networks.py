@@ -23,6 +23,8 @@ from ski_edge.models.vificlip import ViFiCLIP
 from ski_edge.train.ski.pair import Pair, SavedTeacher
 from ski_edge.train.ski.recipe import SkiRecipe, Student, Teacher
 from ski_edge.train.ski.world import World, prompts
+from ski_edge.train.text.distil import text_parameters
+from ski_edge.train.text.tower import load_text_tower
 
 _SIMILARITIES = (
     "captions",
@@ -101,6 +103,8 @@ def _student(recipe: SkiRecipe, spec: Student, names: tuple[str, ...], stage: St
             type(model.config).model_fields["model"].annotation
         ):
             model = _grown(model, spec, recipe)
+    if spec.text_tower is not None:
+        _give_text(model, spec.text_tower)
     before = model.config
     if not isinstance(model, ClipModel) or spec.model not in get_args(type(before).model_fields["model"].annotation):
         raise BadInput(f"student.init {spec.init} is a {before.model}; it cannot become a {spec.model}")
@@ -126,6 +130,19 @@ def _student(recipe: SkiRecipe, spec: Student, names: tuple[str, ...], stage: St
     }
     model.config = before.model_copy(update=update)
     return model
+
+
+def _give_text(model: torch.nn.Module, tower: str) -> None:
+    """Put a trained text tower into a student that learns from a sentence encoder."""
+    if not isinstance(model, ClipModel):
+        raise BadInput(f"student.text_tower: a {model.config.model} has no text tower")
+    if tower != "shipped":
+        load_text_tower(model, tower)
+        return
+    source = text_parameters(resolve_weights("ski-vificlip", None, model.config.arch).clip)
+    with torch.no_grad():
+        for name, parameter in text_parameters(model.clip).items():
+            parameter.copy_(source[name])
 
 
 def _grown(source: ViFiCLIP, spec: Student, recipe: SkiRecipe) -> ClipModel:
@@ -234,7 +251,7 @@ def _load(init: str, stage: Stage, arch: str | None) -> torch.nn.Module:
 
 
 def _saved(path: Path, world: World) -> SavedTeacher:
-    """Embeddings by clip name: of every clip of the skeletons, zeros where the file has none that training needs not."""
+    """Embeddings by clip name: of every clip, zeros where the file has none and training needs none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             parts = [file[key] for key in ("names", "embeddings", "classes", "class_embeddings")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,6 +75,9 @@ class Student(Contract):
     # random; a checkpoint folder or file; openclip:TAG; recipe:NAME (that recipe is run first, on the same data)
     init: str = "random"
     options: dict[str, Any] = Field(default_factory=dict)  # further fields of the model's config
+    # Text tower that goes into the checkpoint, where a sentence encoder stands in for it in training: a folder that
+    # ski_edge.train.text wrote, or shipped (that of the weights which ship under this model's name)
+    text_tower: str | None = None
     # FROSTER: weight of the residual distillation from the frozen initial network; 0: none
     residual: float = Field(0.0, ge=0)
 
@@ -111,7 +114,7 @@ class Optim(Contract):
     decay_vectors: bool = False  # weight decay on biases, norms and other 1-D parameters (SKI, ViFi-CLIP do)
     clip_norm: float = Field(0.0, ge=0)  # largest gradient norm; 0: no limit
     # factor of lr for parameters whose name begins so: {"student.messages": 10}; 0 freezes them
-    lr_factors: dict[str, float] = Field(default_factory=dict)
+    lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     average: Literal["none", "epochs", "ema"] = "none"  # epochs: mean of the weights after each (FROSTER)
     average_from: int = Field(1, ge=1)  # first epoch of the mean
     ema_decay: float = Field(0.999, gt=0, lt=1)
@@ -119,6 +122,12 @@ class Optim(Contract):
     checkpoint_activations: bool = False  # compute towers twice instead of keeping their activations
     compile: bool = False
     save_every: int = Field(0, ge=0)  # steps between saved states inside an epoch; 0: after epochs only
+
+    @model_validator(mode="after")
+    def _average_begins(self) -> Optim:
+        if self.average == "epochs" and self.average_from > self.epochs:
+            raise ValueError(f"average_from {self.average_from} comes after the last of {self.epochs} epochs")
+        return self
 
 
 class SkiRecipe(Contract):
