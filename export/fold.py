@@ -12,9 +12,11 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from ski_edge.models.clip import ClipModel
 from ski_edge.models.ctrgcn import RefinedGraphConv
 from ski_edge.models.hdgcn import EdgeConv, HierarchyConv
 from ski_edge.models.pose import ConvNorm, PoseNetwork
+from ski_edge.models.stem import ConvStem
 from ski_edge.models.stgcn import MixedGraphConv, PartitionConv
 from ski_edge.models.temporal import MultiScaleTemporal, TapsNorm
 
@@ -40,6 +42,18 @@ class ChannelShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.shift
+
+
+def folded_stem(model: ClipModel) -> ClipModel:
+    """The model itself, or where its vision tower begins with convolutions, a copy whose stem holds no BatchNorm."""
+    if not isinstance(model.clip.visual.conv1, ConvStem):
+        return model
+    twin = copy.deepcopy(model).eval()
+    for module in list(twin.clip.visual.conv1.modules()):
+        if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d):
+            convolution, norm = module[0], module[1]
+            module[0], module[1] = nn.utils.fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return twin
 
 
 @torch.no_grad()

@@ -29,9 +29,10 @@ from ski_edge.bundle.manifest import (
 from ski_edge.bundle.tokenizer import WORDS, build_clip_tokenizer
 from ski_edge.errors import BadInput, PrecisionNotRealised
 from ski_edge.evaluate.classify import evaluating
+from ski_edge.export.fold import folded_stem
 from ski_edge.export.graphs import FrameEncoder, JointScorer, NeighbourClipEncoder, TextEncoder
 from ski_edge.export.live import expected_live, reference_frames
-from ski_edge.export.onnx_file import check_layer_norms, realised_precision, write_onnx
+from ski_edge.export.onnx_file import check_layer_norms, realised_precision, store_half, write_onnx
 from ski_edge.export.ship import common_metadata, provenance, ship, write_card
 from ski_edge.files import new_folder, write_json
 from ski_edge.models.archs import clip_arch
@@ -39,7 +40,7 @@ from ski_edge.models.clip import ClipModel, tokenize
 from ski_edge.runtime.verify import REFERENCE, Expected, compare
 
 VIDEO_FILE, TEXT_FILE = "model.onnx", "text_encoder.onnx"
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16-storage")
 Progress = Callable[[str], None]
 
 
@@ -85,7 +86,7 @@ def export_video(
         progress("embedding labels and reference frames")
         expected = expected_live(model, frames, labels)
         cost = video_cost(model, len(labels))
-        metadata = _metadata(model, opset, labels, expected.labels, cost)
+        metadata = _metadata(model, precision, opset, labels, expected.labels, cost)
         _write_data(model, work, labels, frames, inputs, expected)
         write_card(work, card)
         progress(f"writing the {KINDS[model.config.video.pooling].part.replace('_', ' ')}")
@@ -94,6 +95,10 @@ def export_video(
         if model.config.reads_text:
             progress("writing the text encoder")
             text_graph = _write_text_encoder(model, work, opset, metadata)
+        if precision == "fp16-storage":
+            for graph in (video_graph, text_graph):
+                if graph is not None:
+                    store_half(work / graph.file)
         manifest = _describe(model, work, video_graph, text_graph, precision, opset, cost)
         progress("comparing with the live model")
         ship(work, manifest, lambda session: compare(session, frames, inputs, expected))
@@ -112,11 +117,13 @@ def _choose_labels(model: ClipModel, classes: list[Label] | None) -> list[Label]
     return classes or own or label_set("ntu60")
 
 
-def _metadata(model: ClipModel, opset: int, labels: list[Label], embeddings: np.ndarray, cost: Cost) -> dict[str, str]:
+def _metadata(
+    model: ClipModel, precision: str, opset: int, labels: list[Label], embeddings: np.ndarray, cost: Cost
+) -> dict[str, str]:
     """Keys inside the ONNX files, so that they explain themselves when they travel alone."""
     config = model.config
     return {
-        **common_metadata(model, "video-text", opset, "fp32"),
+        **common_metadata(model, "video-text", opset, precision),
         "ski_edge.schema": str(SCHEMA_VERSION),
         "embed_dim": str(embeddings.shape[1]),
         "preprocessing": config.preprocessing.model_dump_json(),
@@ -163,7 +170,7 @@ def _dim(model: ClipModel) -> int:
 def _write_video_encoder(model: ClipModel, work: Path, opset: int, metadata: dict[str, str]) -> Graph:
     kind = KINDS[model.config.video.pooling]
     # Sizes that the reference does not have, so that the comparison would show a graph that fixes them.
-    encoder, examples = kind.encoder(model), _examples(model, 3, 5)
+    encoder, examples = kind.encoder(folded_stem(model)), _examples(model, 3, 5)
     path = work / VIDEO_FILE
     axes = {"frames": {0: kind.batch}, "text": {0: "K"}}
     write_onnx(
@@ -232,7 +239,9 @@ def _describe(
 ) -> VideoManifest:
     config = model.config
     realised = realised_precision(work / VIDEO_FILE)
-    if realised.get("float32", 0) < model.clip.visual.proj.numel() or set(realised) - {"float32", "int64"}:
+    wide, half = realised.get("float32", 0), realised.get("float16", 0)
+    most = half if precision == "fp16-storage" else wide
+    if most < model.clip.visual.proj.numel() or min(wide, half) > 0.1 * most or (half > 0) != (most is half):
         raise PrecisionNotRealised(f"asked for {precision}, {VIDEO_FILE} holds {realised}")
     return VideoManifest(
         model=config.model,

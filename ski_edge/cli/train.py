@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from ski_edge.cli.output import JSON, emit, log, seconds
-from ski_edge.errors import require
+from ski_edge.errors import BadInput, require
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,11 @@ def register(app: typer.Typer) -> None:
 
 def train(
     recipe: str = typer.Argument(..., help="Name of a recipe, or a .yaml file."),
-    changes: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="seed=2 skeleton.modality=bone ..."),
+    changes: list[str] = typer.Argument(
+        None,
+        metavar="[KEY=VALUE]...",
+        help="seed=2 skeleton.modality=bone; NAME:KEY=VALUE of a recipe that comes first.",
+    ),
     out: Path = typer.Option(None, help="Run folder. Default: runs/train/RECIPE."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out, if there is one."),
     stop_after: str = typer.Option(None, help="Stop after the epoch that passes this time (9m), to be resumed."),
@@ -30,27 +34,54 @@ def train(
         require(package, "train", "train")
     from ski_edge.train.recipe import Recipe, read_recipe
 
-    parsed = read_recipe(recipe, changes)
+    own, before = _sort_changes(changes or [])
+    parsed = read_recipe(recipe, own)
     out = out or Path("runs/train") / Path(recipe).stem
     limit = seconds(stop_after, "--stop-after") if stop_after else None
     with _progress(quiet=as_json) as report:
         if isinstance(parsed, Recipe):
             from ski_edge.train.loop import train as run
 
+            if before:
+                raise BadInput(f"recipe {recipe} needs no other, so {next(iter(before))}:... changes nothing")
             result = run(parsed, out, resume=resume, stop_after_s=limit, threads=threads, report=report)
         else:
-            result = _ski(parsed, out, resume, limit, threads, report)
+            result = _ski(parsed, out, before, resume, limit, threads, report)
+            if result and result["finished"] and parsed.bundle is not None:
+                result["bundle"] = str(_export(parsed, out))
     if not result:  # not the first process of several
         return
     emit({"run": str(out), **result}, as_json, lambda: _text(out, recipe, result))
 
 
-def _ski(recipe: Any, out: Path, resume: bool, limit: float | None, threads: int, report: Any) -> dict[str, Any]:
+def _sort_changes(changes: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """(KEY=VALUE of the recipe itself, those of recipes that come before by name)."""
+    own: list[str] = []
+    before: dict[str, list[str]] = {}
+    for item in changes:
+        name, colon, change = item.partition(":")
+        if colon and "=" not in name:
+            before.setdefault(name, []).append(change)
+        else:
+            own.append(item)
+    return own, before
+
+
+def _ski(
+    recipe: Any,
+    out: Path,
+    before: dict[str, list[str]],
+    resume: bool,
+    limit: float | None,
+    threads: int,
+    report: Any,
+) -> dict[str, Any]:
     """A SKI run, and before it the runs that it needs."""
     from ski_edge.train.ski.loop import train_ski
     from ski_edge.train.ski.stages import Stages
 
-    stages = Stages(recipe, threads=threads, say=log, report=report)
+    stages = Stages(recipe, changes=before, threads=threads, say=log, report=report)
+    stages.check()
     return train_ski(
         recipe,
         out,
@@ -60,6 +91,26 @@ def _ski(recipe: Any, out: Path, resume: bool, limit: float | None, threads: int
         threads=threads,
         report=report,
         drawing=report.drawing,
+    )
+
+
+def _export(recipe: Any, out: Path) -> Path:
+    """The verified bundle of a finished run; its labels are all classes of the data, with what was said about each."""
+    from ski_edge.bundle import Label
+    from ski_edge.data.store import open_data
+    from ski_edge.export import export_model
+    from ski_edge.models import load_model
+    from ski_edge.train.run import CHECKPOINT
+    from ski_edge.train.ski.world import prompts
+
+    names = list(open_data(recipe.data.skeletons).index.classes)
+    labels = [Label(name, (text,)) for name, text in zip(names, prompts(names, recipe.text), strict=True)]
+    return export_model(
+        load_model(out / CHECKPOINT),
+        out / "bundle",
+        classes=labels,
+        precision=recipe.bundle,
+        progress=lambda line: log(f"bundle: {line}"),
     )
 
 
@@ -93,6 +144,8 @@ def _ski_text(out: Path, result: dict[str, Any]) -> str:
             seen = f", seen classes {row['seen_top1']:.1f} %" if "seen_top1" in row else ""
             harmonic = f", harmonic mean over all {row['gzsl_harmonic']:.1f} %" if "gzsl_harmonic" in row else ""
             lines.append(f"{head}: unseen classes {row['zsl_top1']:.1f} % top-1{seen}{harmonic}")
+    if "bundle" in result:
+        lines.append(f"next: ski-edge monitor --model {result['bundle']} --source VIDEO")
     for group, top1 in result.get("held_out_top1", {}).items():
         lines.append(f"{group}: {top1:.1f} %")
     return "\n".join(lines)

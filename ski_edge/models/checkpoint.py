@@ -17,10 +17,11 @@ from ski_edge.models.registry import REGISTRY, build, entry, parse_config
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-def save_model(model: nn.Module, folder: str | Path) -> None:
-    """Write a checkpoint folder (an existing checkpoint is replaced)."""
+def save_model(model: nn.Module, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a checkpoint folder (an existing checkpoint is replaced); dtype: of the floating-point numbers in it."""
+    state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state_of(model).items()}
     with new_folder(Path(folder), is_checkpoint) as work:
-        save_file(state_of(model), work / WEIGHTS)
+        save_file(state, work / WEIGHTS)
         (work / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone; another user may run the device
         write_json(work / CONFIG, model.config.model_dump(mode="json"))
 

@@ -1,4 +1,4 @@
-"""Pixels of a batch of clips on the device that trains: colours, normalisation, mixing of clips and labels.
+"""Pixels of a batch of clips on the device that trains: colours, mixing of clips and labels.
 
 Frames come as uint8 [N, T, S, S, 3] and leave as float32 [N, T, 3, S, S]. A torch generator seeds everything that is
 random; of what is drawn only a few numbers per frame exist, so they are drawn on the CPU, and a generator on the CPU
@@ -11,16 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ski_edge.contracts import Preprocessing
+from ski_edge.models.pixels import normalise_planar, planar
 from ski_edge.train.video_recipe import VideoRecipe
 
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, with torchvision's digits
 _MOST = 255.0
-
-
-def normalise(frames: Tensor, spec: Preprocessing) -> Tensor:
-    """uint8 [..., S, S, 3] -> float32 [..., 3, S, S], (pixel - mean) / std, bit for bit as the runtime does it."""
-    return _normalise(_planar(frames), spec)
 
 
 def augment(frames: Tensor, recipe: VideoRecipe, generator: torch.Generator) -> Tensor:
@@ -31,14 +26,14 @@ def augment(frames: Tensor, recipe: VideoRecipe, generator: torch.Generator) -> 
     """
     rng = _numbers(generator)
     clips, length = frames.shape[:2]
-    pixels = _planar(frames).flatten(0, 1)
+    pixels = planar(frames).flatten(0, 1)
     changed = np.repeat(rng.random(clips) < recipe.colour_jitter, length)
     grey = np.repeat(rng.random(clips) < recipe.grey, length)
     factors, order = draw_colours(clips * length, recipe, rng)
     pixels = change_colours(pixels, factors, np.where(changed[:, None], order, -1))
     which = torch.from_numpy(np.flatnonzero(grey)).to(pixels.device)
     pixels[which] = _grey(pixels[which]).expand(-1, 3, -1, -1)
-    return _normalise(pixels, recipe.preprocessing).unflatten(0, (clips, length))
+    return normalise_planar(pixels, recipe.preprocessing).unflatten(0, (clips, length))
 
 
 def draw_colours(count: int, recipe: VideoRecipe, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -109,17 +104,6 @@ def _box(height: int, width: int, kept: float, rng: np.random.Generator) -> tupl
 def _numbers(generator: torch.Generator) -> np.random.Generator:
     """A numpy generator that goes on from a torch one: torch has no Beta with a generator of its own."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-
-
-def _planar(frames: Tensor) -> Tensor:
-    return frames.movedim(-1, -3).float().contiguous()
-
-
-def _normalise(pixels: Tensor, spec: Preprocessing) -> Tensor:
-    # The runtime's own two float32 constants per channel, multiply first.
-    scale = torch.tensor([1 / std for std in spec.std], dtype=torch.float32, device=pixels.device)
-    shift = [mean / std for mean, std in zip(spec.mean, spec.std, strict=True)]
-    return pixels * scale[:, None, None] - torch.tensor(shift, device=pixels.device)[:, None, None]
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -142,9 +142,9 @@ def test_parameters_leave_the_text_tower_out(clip_bundles, clip_models):
         assert read_manifest(clip_bundles[name]).cost.parameters == want
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_parity_failure_ships_nothing(clip_models, tmp_path, monkeypatch, name):
-    pooling = clip_models[name].config.video.pooling
+def test_parity_failure_ships_nothing(clip_models, tmp_path, monkeypatch):
+    model = clip_models["froster"]
+    pooling = model.config.video.pooling
     kind = export_video.KINDS[pooling]
 
     def wrong(model):
@@ -153,8 +153,8 @@ def test_parity_failure_ships_nothing(clip_models, tmp_path, monkeypatch, name):
         return encoder
 
     monkeypatch.setitem(export_video.KINDS, pooling, replace(kind, encoder=wrong))
-    with pytest.raises(ParityFailed, match=r"(logits|clips) off by 1\.0\de-03"):
-        ski_edge.export_model(clip_models[name], tmp_path / "b", classes=[Label("a"), Label("b")])
+    with pytest.raises(ParityFailed, match=r"clips off by 1\.0\de-03"):
+        ski_edge.export_model(model, tmp_path / "b", classes=[Label("a"), Label("b")])
     assert list(tmp_path.iterdir()) == []
 
 

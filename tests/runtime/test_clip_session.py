@@ -168,14 +168,14 @@ def test_prompts_of_raw_labels_vote_alike_and_keep_their_length():
 
 
 def test_single_frames_have_no_embedding(session):
-    with pytest.raises(BadInput, match="mixes the frames of a clip.*encode_video or predict"):
+    with pytest.raises(BadInput, match=r"mixes the frames of a clip.*encode_video or predict"):
         session.encode_frames(moving_shapes(2))
 
 
 def test_xclip_has_no_video_embedding(clip_bundles):
     xclip = ski_edge.open_bundle(clip_bundles["xclip"])
     for call in (lambda: xclip.encode_video(moving_shapes(8)), lambda: xclip.score(np.zeros(64), xclip.labels.current)):
-        with pytest.raises(BadInput, match="reads every label in the light of the video.*use predict"):
+        with pytest.raises(BadInput, match=r"reads every label in the light of the video.*use predict"):
             call()
 
 

@@ -47,6 +47,11 @@ def build_pair(recipe: SkiRecipe, world: World, stage: Stage) -> Pair:
         torch.manual_seed(recipe.seed)
         pair = Pair(recipe, student, teacher, None, None, world.groups)
     video_text, skeleton_text = class_texts(pair, names, trained=not recipe.text.freeze)
+    if isinstance(teacher, SkeletonCLIP) and skeleton_text is None:
+        raise BadInput(
+            f"this skeletonclip reads no new text and was not trained on these {len(names)} classes; if it was trained "
+            "with the sentence encoder, set text.encoder: sentence"
+        )
     pair.video_text, pair.skeleton_text = video_text, skeleton_text
     for side, text in ((student, video_text), (teacher, skeleton_text)):
         if isinstance(side, (ClipModel, SkeletonCLIP)) and side.label_embeddings is not None:
@@ -69,14 +74,19 @@ def class_texts(pair: Pair, names: list[str] | tuple[str, ...], trained: bool = 
             tokens = tokenize(described, side.config.arch)
             sides.append(tokens if trained else side.text_features(tokens.to(device_of(side))).cpu())
         elif not side.config.reads_text:
-            raise BadInput(
-                "this skeletonclip has no text tower, or none that reads new text; "
-                "if it was trained with the sentence encoder, set text.encoder: sentence"
-            )
+            sides.append(_own_texts(side, names))
         else:
             tokens = tokenize(described, side.config.text_arch)
             sides.append(tokens if trained else side.text(tokens.to(device_of(side))).cpu())
     return tuple(sides)
+
+
+def _own_texts(teacher: SkeletonCLIP, names: list[str] | tuple[str, ...]) -> Tensor | None:
+    """What a teacher that reads no text keeps for its own classes; None where it is asked for others."""
+    rows = {name: row for row, name in enumerate(teacher.config.classes)}
+    if any(name not in rows for name in names):
+        return None
+    return teacher.label_embeddings[[rows[name] for name in names]].cpu()
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
@@ -209,13 +219,22 @@ def _teacher(recipe: SkiRecipe, spec: Teacher, world: World, stage: Stage) -> Sk
     )
     if model.log_scale is not None:
         model.log_scale.data.fill_(math.log(recipe.start_scale))
+    if text_arch is not None and recipe.text.init != "random":  # first: the trunk may be trained for days
+        _take_text(model, _load(recipe.text.init, stage, text_arch), recipe.text.init)
     if spec.backbone_init != "random":
         _take_trunk(model, _load(spec.backbone_init, stage, None), spec.backbone_init)
-    if text_arch is not None and recipe.text.init != "random":
-        source = _load(recipe.text.init, stage, text_arch)
-        wanted = model.text.state_dict().keys()
-        model.text.load_state_dict({n: t for n, t in source.clip.state_dict().items() if n in wanted})
     return model
+
+
+def _take_text(model: SkeletonCLIP, source: torch.nn.Module, where: str) -> None:
+    """The text tower of a video-text model."""
+    config, arch = source.config, model.config.text_arch
+    if not isinstance(source, ClipModel) or config.arch != arch or not config.reads_text:
+        raise BadInput(
+            f"text.init {where} is a {config.model} {config.arch}; it must be CLIP's towers of {arch} that read text"
+        )
+    wanted = model.text.state_dict().keys()
+    model.text.load_state_dict({n: t for n, t in source.clip.state_dict().items() if n in wanted})
 
 
 def _take_trunk(model: SkeletonCLIP, source: torch.nn.Module, where: str) -> None:

@@ -155,6 +155,8 @@ class SkiRecipe(Contract):
     # The official code trains the skeleton against labels that were mixed for the images; its clips are not mixed
     mix_skeleton_labels: bool = False
 
+    # Precision of the bundle that `ski-edge train` makes at the end
+    bundle: Literal["fp32", "fp16-storage"] | None = None
     optim: Optim
     seed: int = Field(1, ge=0, lt=2**31)
 
@@ -167,6 +169,8 @@ class SkiRecipe(Contract):
                 raise ValueError(f"objective {self.objective} {need} a {part}")
         if self.mix_skeleton_labels and self.video is None:
             raise ValueError("mix_skeleton_labels needs video: mixup_alpha, cutmix_alpha, switch_prob")
+        if self.bundle is not None and self.student is None:
+            raise ValueError("a bundle needs a student: a skeletonclip is not deployed")
         if self.student is not None and self.video is None:
             raise ValueError("a student needs video: frames, sampling, augmentation")
         if (self.objective == "captions") != (self.data.described is not None):

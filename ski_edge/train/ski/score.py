@@ -12,8 +12,8 @@ from ski_edge.data.clips import load_clips
 from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.evaluate.classify import evaluating
 from ski_edge.evaluate.metrics import measure
+from ski_edge.models.pixels import normalise
 from ski_edge.skeleton import prepare
-from ski_edge.train.pixels import normalise
 from ski_edge.train.ski.networks import class_texts, device_of
 from ski_edge.train.ski.pair import Pair, SavedTeacher
 from ski_edge.train.ski.world import World
@@ -47,6 +47,7 @@ def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
     Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them).
     """
     out: dict[str, Any] = {}
+    every = np.union1d(world.seen, world.unseen)  # the data may have more classes: those of no split stay out
     for head in ("video", "skeleton", "both"):
         unseen = _head(scored["unseen"], head)
         if unseen is None:
@@ -54,11 +55,11 @@ def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
         labels = scored["unseen"].labels
         own = measure(unseen[:, world.unseen], np.searchsorted(world.unseen, labels))
         row = {"zsl_top1": own.top1, "zsl_mean_class": own.mean_recall}
-        row["gzsl_unseen"] = measure(unseen, labels).top1
+        row["gzsl_unseen"] = measure(unseen[:, every], np.searchsorted(every, labels)).top1
         if len(scored["seen"].labels):
             seen, seen_labels = _head(scored["seen"], head), scored["seen"].labels
             row["seen_top1"] = measure(seen[:, world.seen], np.searchsorted(world.seen, seen_labels)).top1
-            row["gzsl_seen"] = measure(seen, seen_labels).top1
+            row["gzsl_seen"] = measure(seen[:, every], np.searchsorted(every, seen_labels)).top1
             total = row["gzsl_seen"] + row["gzsl_unseen"]
             row["gzsl_harmonic"] = 2 * row["gzsl_seen"] * row["gzsl_unseen"] / total if total else 0.0
         out[head] = row
@@ -95,7 +96,7 @@ def _video(pair: Pair, world: World, clips: np.ndarray, text: torch.Tensor, devi
 def _skeleton(
     pair: Pair, world: World, clips: np.ndarray, text: torch.Tensor | None, device: torch.device
 ) -> np.ndarray | None:
-    if pair.teacher is None or isinstance(pair.teacher, SavedTeacher):
+    if text is None or pair.teacher is None or isinstance(pair.teacher, SavedTeacher):
         return None
     spec, rows = pair.teacher.config.backbone.skeleton, []
     text = torch.nn.functional.normalize(text.to(device), dim=-1)

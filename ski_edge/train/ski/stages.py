@@ -20,7 +20,7 @@ from ski_edge.errors import BadInput
 from ski_edge.train.recipe import Recipe, read_recipe
 from ski_edge.train.run import CHECKPOINT, RunFolder
 from ski_edge.train.ski.loop import train_ski
-from ski_edge.train.ski.recipe import SkiRecipe
+from ski_edge.train.ski.recipe import SkiRecipe, Text
 
 STAGES = Path("runs/stages")
 Say = Callable[[str], None]
@@ -70,7 +70,7 @@ class Stages:
         if isinstance(stage, SkiRecipe):
             if stage.objective == "captions":  # knows no actions and has people of its own: one serves all
                 return stage
-            update: dict[str, Any] = {"data": run.data, "seed": run.seed, "text": run.text}
+            update: dict[str, Any] = {"data": run.data, "seed": run.seed, "text": _text(stage, run)}
             if stage.objective == "skeletonclip":  # its world has no pixels: looks change nothing
                 pixels = dict.fromkeys(("videos", "root", "checked", "rendered"))
                 update["data"] = run.data.model_copy(update=pixels)
@@ -84,12 +84,28 @@ class Stages:
         fields, before = stage.model_dump(mode="json"), []
         if isinstance(stage, SkiRecipe):
             inner = self.within(name, stage)
-            inits = [stage.text.init, stage.student and stage.student.init, stage.teacher and stage.teacher.init]
-            inits.append(stage.teacher and stage.teacher.backbone_init)
-            before = [
-                inner.digest(init.removeprefix("recipe:")) for init in inits if init and init.startswith("recipe:")
-            ]
+            before = [inner.digest(first) for first in _names(stage)]
         return hashlib.sha256(json.dumps([fields, before], sort_keys=True).encode()).hexdigest()[:12]
+
+    def check(self) -> None:
+        """Refuse what would only be noticed after days: weights that are not there, changes of stages nobody needs."""
+        needed = self._needed()
+        if strange := sorted(self.changes.keys() - needed):
+            known = ", ".join(sorted(needed)) or "no other"
+            raise BadInput(f"{strange[0]}:{self.changes[strange[0]][0]} changes nothing: this recipe needs {known}")
+
+    def _needed(self) -> set[str]:
+        """Names of the stages of this recipe, and of theirs."""
+        if lost := [init for init in _inits(self.recipe) if not _may_exist(init)]:
+            where = f"recipe:{self.above[-1]}: " if self.above else ""
+            raise BadInput(f"{where}init {lost[0]!r} is no folder, no file, not random, openclip:TAG or recipe:NAME")
+        names = set()
+        for name in _names(self.recipe):
+            stage = self.stage_recipe(name)
+            names.add(name)
+            if isinstance(stage, SkiRecipe):
+                names |= self.within(name, stage)._needed()
+        return names
 
     def within(self, name: str, recipe: SkiRecipe) -> Stages:
         """Stages of stage NAME."""
@@ -115,6 +131,32 @@ class Stages:
             result = train(stage, folder, resume=resume, threads=self.threads, report=self.report)
         if not _of_first(bool(result.get("finished"))):
             raise BadInput(f"stage in {folder} did not finish; run the same command again to go on")
+
+
+def _text(stage: SkiRecipe, run: SkiRecipe) -> Text:
+    """What is read is the run's; which tower reads it, and whether that learns, is the stage's own."""
+    own = stage.text
+    sentence = run.text.encoder == "sentence"
+    return run.text.model_copy(update={"arch": own.arch, "init": own.init, "freeze": own.freeze or sentence})
+
+
+def _inits(recipe: SkiRecipe) -> list[str]:
+    """Where a recipe's networks begin."""
+    inits = [recipe.text.init]
+    if recipe.student is not None:
+        inits.append(recipe.student.init)
+    if recipe.teacher is not None:
+        inits += [recipe.teacher.init, recipe.teacher.backbone_init]
+    return inits
+
+
+def _names(recipe: SkiRecipe) -> list[str]:
+    """The recipes that come before this one."""
+    return [init.removeprefix("recipe:") for init in _inits(recipe) if init.startswith("recipe:")]
+
+
+def _may_exist(init: str) -> bool:
+    return init == "random" or init.startswith(("recipe:", "openclip:")) or Path(init).exists()
 
 
 def _first() -> bool:

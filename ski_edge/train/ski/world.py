@@ -112,6 +112,11 @@ def _videos(
         videos = render_data(skeletons, spec.rendered, CACHE, progress)
         clips = np.arange(len(own) * videos.looks)
         return videos, np.stack([clips, clips // videos.looks], axis=1)
+    if not spec.videos.exists():
+        raise BadInput(
+            f"data.videos {spec.videos} does not exist; this recipe needs a folder of RGB videos named as the "
+            "skeletons, or a list of them (skeletons alone train skeletonclip-official and skeletonclip-paper)"
+        )
     found = open_videos(spec.videos, skeletons.index.classes, spec.root, spec.checked)
     video = recipe.video
     if video.cache is not None:

@@ -36,7 +36,7 @@ TEACHER = {
 
 @pytest.fixture(scope="session")
 def ski_place(tmp_path_factory) -> Path:
-    """A working directory with prepared skeletons in `skeletons`; what is drawn of them is drawn once, in runs/cache."""
+    """A working directory with prepared skeletons in `skeletons`; they are drawn once, into runs/cache."""
     place = tmp_path_factory.mktemp("ski")
     layout, clips, entries = LAYOUTS[LAYOUT], [], []
     for number in range(4 * len(CLASSES)):

@@ -130,7 +130,8 @@ def test_the_mean_of_epochs_is_what_is_saved(ski_recipe, tmp_path, no_stage):
     train_ski(recipe, tmp_path / "run", no_stage, threads=1, report=report)
     saved = load_model(tmp_path / "run" / "checkpoint").state_dict()
     for name, tensor in saved.items():
-        torch.testing.assert_close(tensor, (seen[1][f"student.{name}"] + seen[2][f"student.{name}"]) / 2)
+        if tensor.is_floating_point():  # counters of BatchNorm are not saved
+            torch.testing.assert_close(tensor, (seen[1][f"student.{name}"] + seen[2][f"student.{name}"]) / 2)
 
 
 def test_what_a_run_begins_with_follows_from_its_seed(ski_recipe, pieces):
@@ -153,6 +154,33 @@ def test_a_student_that_goes_on_says_what_it_was_trained_with(ski_recipe, pieces
     ):
         with pytest.raises(BadInput, match=says):
             pieces(ski_recipe("student", init, change))
+
+
+@pytest.mark.parametrize("model", ["xclip", "ski-froster"])
+def test_other_students_begin_with_the_towers_of_a_vificlip(model, ski_recipe, pieces, tmp_path, no_stage):
+    train_ski(ski_recipe("student"), tmp_path / "first", no_stage, threads=1)
+    init = {"student": {"init": str(tmp_path / "first" / "checkpoint"), "model": model}}
+    student = pieces(ski_recipe("student", init))[1].student
+    trained = load_model(tmp_path / "first" / "checkpoint").clip.state_dict()
+    assert student.config.model == model
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in student.clip.state_dict().items())
+    result = train_ski(ski_recipe("student", init), tmp_path / "second", no_stage, threads=1)
+    assert result["finished"]
+    assert load_model(tmp_path / "second" / "checkpoint").config.model == model
+    back = {"student": {"init": str(tmp_path / "second" / "checkpoint"), "model": "vificlip"}}
+    with pytest.raises(BadInput, match=f"is a {model}; it cannot become a vificlip"):
+        pieces(ski_recipe("student", back))
+
+
+def test_captions_teach_a_tower_what_is_in_a_picture(ski_recipe, tmp_path, no_stage):
+    """Frames and phrases of several groups; nothing is unseen, a share is held out."""
+    data = {"rendered": None, "split": None, "described": {"count": 12, "size": 112}, "seen_test_share": 0.25}
+    recipe = ski_recipe("captions", {"data": data, "teacher": None, "video": {"frames": 1}})
+    result = train_ski(recipe, tmp_path / "run", no_stage, threads=1)
+    assert (result["finished"], result["pairs"]) == (True, {"train": 9, "seen_test": 3, "unseen_test": 0})
+    assert result["held_out_top1"]
+    assert all(0 <= number <= 100 for number in result["held_out_top1"].values())
+    assert load_model(tmp_path / "run" / "checkpoint").config.model == "vificlip"
 
 
 def test_a_skeletonclip_goes_on_as_a_teacher(ski_recipe, pieces, tmp_path, no_stage):

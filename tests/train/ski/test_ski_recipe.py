@@ -62,6 +62,8 @@ def test_an_unknown_kind_is_refused():
         ("feature", {"teacher": {"embeddings": "x.npz"}}, "saved embeddings can teach by scd only"),
         ("scd", {"optim": {"learning_rate": 1}}, "optim.learning_rate: Extra inputs are not permitted"),
         ("scd", {"optim": {"epochs": 0}}, "optim.epochs: Input should be greater than 0"),
+        ("scd", {"optim": {"lr_factors": {"student": -1}}}, "greater than or equal to 0"),
+        ("scd", {"optim": {"average": "epochs", "average_from": 2}}, "average_from 2 comes after the last of 1 epochs"),
         ("scd", {"alpha": -1}, "alpha: Input should be greater than or equal to 0"),
     ],
 )

@@ -105,7 +105,7 @@ def kill_inside_an_epoch(command, out):
                 # Stopped, the process cannot finish the epoch while its state is read.
                 os.kill(process.pid, signal.SIGSTOP)
                 state = state_of(out)
-                if 0 < state["step"]:
+                if state["step"] > 0:
                     process.kill()
                     process.wait()
                     return state_of(out)

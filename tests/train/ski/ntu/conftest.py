@@ -1,0 +1,124 @@
+"""A toy NTU RGB+D made of the real samples: real skeletons and real pixels under the names of all actions."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from ski_edge.cli.main import main
+from ski_edge.models import create_model, save_model
+from ski_edge.train.recipe import read_recipe
+
+FRAMES = 20  # of the recordings' beginning; NTU's denoising forgets tracks of 11 and fewer
+# One trains and one tests in xsub60 and xsub120; every action needs two, since its backbone is tested on a tenth.
+SUBJECTS = (1, 3)
+STEM = "S001C001P{subject:03d}R001A{action:03d}"
+
+
+def _beginning(text: str) -> str:
+    """The first frames of a .skeleton file: per frame a count of bodies, per body two lines and 25 joints."""
+    lines, end = text.splitlines(), 1
+    for _ in range(FRAMES):
+        end += 1 + 27 * int(lines[end])
+    return "\n".join([str(FRAMES), *lines[1:end]]) + "\n"
+
+
+def _small_video(source: Path, path: Path) -> None:
+    """The same frames of the real clip, 320 x 180."""
+    capture = cv2.VideoCapture(str(source))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 180))
+    for _ in range(FRAMES):
+        writer.write(cv2.resize(capture.read()[1], (320, 180), interpolation=cv2.INTER_AREA))
+    writer.release()
+
+
+@pytest.fixture(scope="session")
+def write_ntu(ntu_samples):
+    """write(place, actions): place/raw with .skeleton files and place/data/ntu{actions}-rgb with videos of all."""
+
+    def write(place: Path, actions: int) -> None:
+        samples = [_beginning(path.read_text()) for path in sorted((ntu_samples / "NTU/skeleton").iterdir())]
+        assert len(samples) == 4  # the third is of two people
+        raw, rgb = place / "raw", place / "data" / f"ntu{actions}-rgb"
+        raw.mkdir(parents=True)
+        rgb.mkdir(parents=True)
+        _small_video(ntu_samples / "NTU/rgb/S001C001P001R001A001_rgb.avi", place / "clip.avi")
+        for number, (action, subject) in enumerate(itertools.product(range(1, actions + 1), SUBJECTS)):
+            name = STEM.format(action=action, subject=subject)
+            (raw / f"{name}.skeleton").write_text(samples[number % len(samples)])
+            os.link(place / "clip.avi", rgb / f"{name}_rgb.avi")
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def toy_ntu(write_ntu, tmp_path_factory):
+    """toy_ntu(60): a working directory with data/ntu60, data/ntu60-rgb and `clip`, which stands for CLIP's weights.
+
+    Its runs share their stages.
+    """
+    made: dict[int, Path] = {}
+
+    def make(actions: int) -> Path:
+        if actions not in made:
+            place = tmp_path_factory.mktemp(f"ntu{actions}")
+            write_ntu(place, actions)
+            arguments = ("--raw", place / "raw", "--out", place / "data" / f"ntu{actions}", "--json")
+            assert main(["data", "prepare", "ntu", *map(str, arguments)]) == 0
+            save_model(create_model("vificlip", arch="tiny", seed=7, weights="stands for CLIP"), place / "clip")
+            made[actions] = place
+        return made[actions]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_changes():
+    """recipe name -> changes that make it and what it needs small, and nothing else."""
+
+    def of_run(name: str) -> list[str]:
+        recipe = read_recipe(name)
+        if name == "hyperformer-ski":
+            return ["arch=tiny", "epochs=1", "drops=[]", "batch_size=16", "skeleton.resample.frames=16"]
+        small = ["optim.epochs=1", "optim.batch_size=32", "optim.accumulate=1", "optim.average_from=1"]
+        if recipe.student is not None:
+            small += ["student.arch=tiny", "video.frames=4", "video.workers=0"]
+        if name.startswith("skeletonclip"):
+            small += ["teacher.arch=tiny", "teacher.skeleton.resample.frames=32", "text.arch=tiny"]
+        inits = {"text.init": recipe.text.init}
+        if recipe.student is not None:
+            inits["student.init"] = recipe.student.init
+        return small + [f"{key}=clip" for key, init in inits.items() if init.startswith("openclip:")]
+
+    def before(name: str) -> set[str]:
+        recipe = read_recipe(name)
+        found = [part.init for part in (getattr(recipe, "student", None), getattr(recipe, "teacher", None)) if part]
+        if getattr(recipe, "teacher", None):
+            found.append(recipe.teacher.backbone_init)
+        names = {init.removeprefix("recipe:") for init in found if init.startswith("recipe:")}
+        return names.union(*(before(inner) for inner in names))
+
+    return lambda name: of_run(name) + [f"{inner}:{change}" for inner in sorted(before(name)) for change in of_run(inner)]
+
+
+@pytest.fixture(scope="session")
+def train_toy(toy_ntu, small_changes):
+    """train(recipe, actions, *more changes) -> its run folder, through the command line, in the toy's directory."""
+
+    def train(recipe: str, actions: int, *changes: str, name: str | None = None) -> Path:
+        place = toy_ntu(actions)
+        out = place / "runs" / "train" / (name or recipe)
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(place)
+            code = main(["train", recipe, *small_changes(recipe), *changes, "--out", str(out), "--threads", "1"])
+        torch.set_num_threads(threads)
+        assert code == 0
+        return out
+
+    return train
