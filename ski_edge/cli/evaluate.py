@@ -1,7 +1,12 @@
-"""`ski-edge evaluate`: a checkpoint or a bundle against labelled data, or the SKI paper's tables beside our numbers."""
+"""`ski-edge evaluate`: a checkpoint or a bundle against labelled data, or the SKI paper's tables beside our numbers.
+
+Skeleton classifiers are measured on prepared skeletons, video-text checkpoints on the videos of the same names.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,8 @@ _OURS = Path("benchmarks/results/ski/table.json")  # in the checkout
 
 def register(app: typer.Typer) -> None:
     help = (
-        "Accuracy, per-class recall and confusion of a skeleton classifier on prepared data; or, with --table, tables."
+        "Accuracy, per-class recall and confusion: of a skeleton classifier on prepared data, of a video-text "
+        "checkpoint on --videos (zero-shot where the split divides classes); or, with --table, tables."
     )
     app.command("evaluate", help=help)(evaluate)
 
@@ -23,7 +29,17 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: Path = typer.Argument(None, help="Checkpoint folder, bundle folder or shipped name."),
     data: Path = typer.Option(None, help="Folder that ski-edge data prepare wrote."),
-    split: str = typer.Option(None, help="Its test part is used: xsub60, cross-view, odd-even, ... or 'all'."),
+    split: str = typer.Option(
+        None, help="Its test part is used: xsub60, cross-view, ..., 48/12, 48/12@xsub60 (novel and seen), or 'all'."
+    ),
+    videos: Path = typer.Option(None, help="Videos of the clips: a folder, or the official list (csv)."),
+    root: Path = typer.Option(None, help="Where the names in the list begin; default: beside it."),
+    checked: Path = typer.Option(None, help="What data check --list wrote: videos it finds unusable are left out."),
+    views: str = typer.Option(None, help="Of each video: in time x crops (1 or 3), such as 4x3. Default: 1x1."),
+    rate: int = typer.Option(
+        None, min=1, help="Frames of the video per frame of a view. Default: froster 16, others an equal part each."
+    ),
+    workers: int = typer.Option(2, min=0, max=256, help="Threads that decode --videos."),
     out: Path = typer.Option(None, help="Folder for the report and scores.npz. Default: runs/evaluate/NAME."),
     table: list[str] = typer.Option(None, help="Measure nothing, print ski-1 ... ski-5 of the SKI paper, or all."),
     ours: Path = typer.Option(None, help=f"With --table: our numbers, JSON. Default: {_OURS} where it exists."),
@@ -44,6 +60,14 @@ def evaluate(
             )
     folder = model.resolve()
     out = out or Path("runs/evaluate") / (folder.parent.name if folder.name == "checkpoint" else folder.name)
+    if videos is not None:
+        found = _Videos(videos, root, checked, _views(views or "1x1"), rate, workers)
+        with steps(quiet=as_json) as step:
+            content = _video_report(model, data, split, found, out, step)
+        emit({"report": str(out), **content}, as_json, lambda: _video_text(out, content))
+        return
+    if root or checked or views or rate:
+        raise BadInput("--root, --checked, --views and --rate are about videos; give --videos")
     with steps(quiet=as_json) as step:
         step("reading data")
         from ski_edge.evaluate import measure
@@ -68,6 +92,101 @@ def text(out: Path, metrics: Any) -> str:
         f"top-1 {metrics.top1:.2f} %, top-5 {metrics.top5:.2f} %, mean class recall {metrics.mean_recall:.2f} %, "
         f"{metrics.clips} clips\n{out}: metrics.json, per_class.csv, confusion.csv, confusion.png, scores.npz"
     )
+
+
+@dataclass(frozen=True)
+class _Videos:
+    """What the options say of videos."""
+
+    path: Path
+    root: Path | None
+    checked: Path | None
+    views: tuple[int, int]
+    rate: int | None
+    workers: int
+
+
+def _views(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d?)x([13])", text, re.ASCII)
+    if match is None:
+        raise BadInput(f"--views {text!r} must be views in time x crops, crops 1 or 3, such as 1x1 or 4x3")
+    return int(match[1]), int(match[2])
+
+
+def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path, step: Any) -> dict[str, Any]:
+    """Measure a video-text checkpoint, write the report; what metrics.json holds."""
+    step("reading data")
+    from ski_edge.errors import require
+
+    require("torch", "train", "evaluating a checkpoint")
+    import torch
+
+    from ski_edge.data.store import open_data
+    from ski_edge.data.video import open_videos
+    from ski_edge.evaluate.report import write_report
+    from ski_edge.evaluate.scores import Scores, write_scores
+    from ski_edge.evaluate.video import measure_videos, open_test, sum_policy, video_logits, views_of
+    from ski_edge.models import load_model
+    from ski_edge.models.clip import ClipModel
+
+    opened = open_data(data)
+    test = open_test(opened, videos := open_videos(found.path, opened.index.classes, found.root, found.checked), split)
+    network = load_model(model)
+    config = network.config
+    if not isinstance(network, ClipModel):
+        raise BadInput(f"{model} is a {config.model}, which sees skeletons; leave --videos away")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    views = views_of(config, found.views, found.rate)
+    tell = _every_tenth(step)
+    logits = video_logits(network.to(device), videos, test, views, workers=found.workers, progress=tell)
+    result = measure_videos(logits, test, sum_policy(config))
+    about: dict[str, Any] = {"model": config.model, "arch": config.arch, "weights": config.weights}
+    about |= {"device": str(device), "data": data.name, "videos": found.path.name, "split": split}
+    about |= {"classes": len(test.novel), "views": f"{found.views[0]}x{found.views[1]}", "frames": views.frames}
+    about |= {"clips_without_video": test.without_video, "left_out": len(videos.left_out)}
+    if result.general is not None:
+        about["seen_classes"] = {name: getattr(result.seen, name) for name in ("clips", "top1", "mean_recall")}
+        about["generalised"] = {name: getattr(result.general, name) for name in ("seen", "unseen", "harmonic", "ausuc")}
+    names = tuple(test.classes[int(position)] for position in test.novel)
+    content = write_report(out, result.metrics, names, about)
+    write_scores(out / "scores.npz", Scores(result.scores, test.novel_labels, test.names[test.of_novel], names))
+    if result.general_scores is not None:
+        every = Scores(result.general_scores, test.labels, test.names, test.classes)
+        write_scores(out / "scores-generalised.npz", every)
+    for note in content.pop("notes", []):
+        log(f"note: {note}")
+    return content
+
+
+def _every_tenth(step: Any) -> Any:
+    """A callback (done, total) that speaks ten times."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if 10 * done // total > told:
+            told = 10 * done // total
+            step(f"{done} of {total} videos")
+
+    return tell
+
+
+def _video_text(out: Path, content: dict[str, Any]) -> str:
+    lines = [
+        f"top-1 {content['top1']:.2f} %, top-5 {content['top5']:.2f} %, mean class recall "
+        f"{content['mean_recall']:.2f} %, {content['clips']} videos, {content['classes']} classes"
+    ]
+    if "generalised" in content:
+        seen, general = content["seen_classes"], content["generalised"]
+        lines.append(f"seen classes among themselves: top-1 {seen['top1']:.2f} %, {seen['clips']} videos")
+        lines.append(
+            f"among all classes (mean over classes): seen {general['seen']:.2f} %, novel {general['unseen']:.2f} %, "
+            f"harmonic mean {general['harmonic']:.2f} %"
+        )
+    if content["clips_without_video"]:
+        lines.append(f"{content['clips_without_video']} test clips have no video ({content['left_out']} left out)")
+    lines.append(f"{out}: metrics.json, per_class.csv, confusion.csv, confusion.png, scores.npz")
+    return "\n".join(lines)
 
 
 def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) -> None:
@@ -101,7 +220,9 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
         if isinstance(network, SkeletonCLIP):
             network = own_classes(network)
         if not isinstance(network, PoseNetwork):
-            raise BadInput(f"{model} is a {config.model}; evaluate measures skeleton networks")
+            raise BadInput(
+                f"{model} is a {config.model}, which sees videos; give --videos: those of the clips in --data"
+            )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network.to(device)
         about = {"model": config.model, "arch": config.arch, "weights": config.weights, "device": str(device)}
@@ -114,7 +235,7 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
         raise BadInput(f"{model} is no checkpoint, no bundle and no shipped name ({', '.join(shipped())})")
     session = open_bundle(model)
     if not isinstance(session, PoseSession):
-        raise BadInput(f"{model} is a {session.task} bundle; evaluate measures skeleton classifiers")
+        raise BadInput(f"{model} is a {session.task} bundle; evaluate measures its checkpoint, with --videos")
     manifest = session.manifest
     about = {"model": manifest.model, "arch": manifest.arch, "weights": manifest.provenance.weights}
     about |= {"backend": session.backend, "device": str(session.device), "precision": manifest.precision.asked}

@@ -1,4 +1,4 @@
-"""Pixels as the towers take them, for whole batches on their device; `runtime.preprocess` does the same frame by frame."""
+"""Pixels as the towers take them, whole batches on their device; `runtime.preprocess` does the same by frames."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ def test_version_help_and_usage(cli):
     [
         (["nothing"], "No such command 'nothing'"),
         (["monitor"], "Missing option"),
-        (["export", "--model", "ski-vificlip"], "no weights ship for ski-vificlip in this version"),
+        (
+            ["export", "-m", "ski-vificlip", "--arch", "ViT-B-16"],
+            "no weights ship for ski-vificlip ViT-B-16, only mini",
+        ),
         (["export", "--model", "x", "--weights", "random"], "model 'x' is not known"),
         (["export", "--model", "vificlip", "--weights", "random", "--arch", "huge"], "arch 'huge' is not known"),
         (

@@ -99,7 +99,7 @@ def test_damage_is_one_clear_line(folder, tmp_path, edit, says):
 @pytest.mark.parametrize(
     ("model", "weights", "arch", "says"),
     [
-        ("ski-vificlip", None, None, "no weights ship for ski-vificlip in this version; say --weights: random"),
+        ("xclip", None, None, "no weights ship for xclip (there are some for: ski-vificlip); say --weights: random"),
         ("nothing", "random", None, "model 'nothing' is not known"),
         ("vificlip", "nowhere.pt", None, "'nowhere.pt' is no file or folder"),
         ("ski-vificlip", "openclip:openai", None, "use --model vificlip"),

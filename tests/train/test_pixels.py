@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ski_edge.contracts import Preprocessing
+from ski_edge.models.pixels import normalise
 from ski_edge.runtime.preprocess import preprocess_clip
 from ski_edge.testing.clips import moving_shapes
-from ski_edge.models.pixels import normalise
 from ski_edge.train.pixels import augment, blend, change_colours, draw_colours, soft_labels
 from ski_edge.train.video_recipe import PRESETS, VideoRecipe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from ski_edge.models import create_model, save_model
 from ski_edge.train.recipe import read_recipe
 
 FRAMES = 20  # of the recordings' beginning; NTU's denoising forgets tracks of 11 and fewer
-# One trains and one tests in xsub60 and xsub120; every action needs two, since its backbone is tested on a tenth.
-SUBJECTS = (1, 3)
-STEM = "S001C001P{subject:03d}R001A{action:03d}"
+TWICE = 6  # actions that a second subject shows, who tests in xsub60 as the first one trains
 
 
 def _beginning(text: str) -> str:
@@ -48,8 +45,9 @@ def write_ntu(ntu_samples):
         raw.mkdir(parents=True)
         rgb.mkdir(parents=True)
         _small_video(ntu_samples / "NTU/rgb/S001C001P001R001A001_rgb.avi", place / "clip.avi")
-        for number, (action, subject) in enumerate(itertools.product(range(1, actions + 1), SUBJECTS)):
-            name = STEM.format(action=action, subject=subject)
+        clips = [(action, 1) for action in range(1, actions + 1)] + [(action, 3) for action in range(1, TWICE + 1)]
+        for number, (action, subject) in enumerate(clips):
+            name = f"S001C001P{subject:03d}R001A{action:03d}"
             (raw / f"{name}.skeleton").write_text(samples[number % len(samples)])
             os.link(place / "clip.avi", rgb / f"{name}_rgb.avi")
 
@@ -77,33 +75,34 @@ def toy_ntu(write_ntu, tmp_path_factory):
     return make
 
 
+def _own_changes(name: str) -> list[str]:
+    recipe = read_recipe(name)
+    if name == "hyperformer-ski":
+        return ["arch=tiny", "epochs=1", "drops=[]", "batch_size=16", "skeleton.resample.frames=8"]
+    small = ["optim.epochs=1", "optim.batch_size=16", "optim.accumulate=1", "optim.average_from=1"]
+    if recipe.student is not None:
+        small += ["student.arch=tiny", "video.frames=4", "video.workers=0"]
+        small += ["student.init=clip"] * recipe.student.init.startswith("openclip:")
+    if name.startswith("skeletonclip"):
+        small += ["teacher.arch=tiny", "teacher.skeleton.resample.frames=24", "text.arch=tiny", "text.init=clip"]
+    return small
+
+
+def _before(name: str) -> set[str]:
+    recipe = read_recipe(name)
+    parts = [part for part in (getattr(recipe, "student", None), getattr(recipe, "teacher", None)) if part is not None]
+    inits = [init for part in parts for init in (part.init, getattr(part, "backbone_init", "random"))]
+    names = {init.removeprefix("recipe:") for init in inits if init.startswith("recipe:")}
+    return names.union(*(_before(inner) for inner in names))
+
+
 @pytest.fixture(scope="session")
 def small_changes():
-    """recipe name -> changes that make it and what it needs small, and nothing else."""
+    """recipe -> (changes of its own, of each recipe that comes before) that make all small, and nothing else.
 
-    def of_run(name: str) -> list[str]:
-        recipe = read_recipe(name)
-        if name == "hyperformer-ski":
-            return ["arch=tiny", "epochs=1", "drops=[]", "batch_size=16", "skeleton.resample.frames=16"]
-        small = ["optim.epochs=1", "optim.batch_size=32", "optim.accumulate=1", "optim.average_from=1"]
-        if recipe.student is not None:
-            small += ["student.arch=tiny", "video.frames=4", "video.workers=0"]
-        if name.startswith("skeletonclip"):
-            small += ["teacher.arch=tiny", "teacher.skeleton.resample.frames=32", "text.arch=tiny"]
-        inits = {"text.init": recipe.text.init}
-        if recipe.student is not None:
-            inits["student.init"] = recipe.student.init
-        return small + [f"{key}=clip" for key, init in inits.items() if init.startswith("openclip:")]
-
-    def before(name: str) -> set[str]:
-        recipe = read_recipe(name)
-        found = [part.init for part in (getattr(recipe, "student", None), getattr(recipe, "teacher", None)) if part]
-        if getattr(recipe, "teacher", None):
-            found.append(recipe.teacher.backbone_init)
-        names = {init.removeprefix("recipe:") for init in found if init.startswith("recipe:")}
-        return names.union(*(before(inner) for inner in names))
-
-    return lambda name: of_run(name) + [f"{inner}:{change}" for inner in sorted(before(name)) for change in of_run(inner)]
+    Weights of CLIP are replaced by a folder `clip`.
+    """
+    return lambda name: (_own_changes(name), {inner: _own_changes(inner) for inner in sorted(_before(name))})
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +112,12 @@ def train_toy(toy_ntu, small_changes):
     def train(recipe: str, actions: int, *changes: str, name: str | None = None) -> Path:
         place = toy_ntu(actions)
         out = place / "runs" / "train" / (name or recipe)
+        own, before = small_changes(recipe)
+        own = [*own, *(f"{inner}:{change}" for inner, some in before.items() for change in some), *changes]
         threads = torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(place)
-            code = main(["train", recipe, *small_changes(recipe), *changes, "--out", str(out), "--threads", "1"])
+            code = main(["train", recipe, *own, "--out", str(out), "--threads", "1"])
         torch.set_num_threads(threads)
         assert code == 0
         return out

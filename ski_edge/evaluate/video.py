@@ -1,0 +1,185 @@
+"""A video-text model on labelled videos: among classes it never saw, and among all where seen ones are tested.
+
+The protocol is the papers': one view, or several whose scores are added. What the test part is, and which classes are
+novel, the split says; which video shows what, the prepared skeletons of the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ski_edge.data.splits import is_zero_shot, split, zero_shot_classes
+from ski_edge.data.store import SkeletonData
+from ski_edge.data.video import VideoSource, pair
+from ski_edge.data.video.files import ShortVideos, VideoFiles
+from ski_edge.data.video.views import Views, view_batches
+from ski_edge.errors import BadInput
+from ski_edge.evaluate.classify import evaluating
+from ski_edge.evaluate.metrics import Metrics, measure
+from ski_edge.evaluate.zero_shot import Generalised, Sum, add_views, generalised
+from ski_edge.models.clip import ClipConfig, ClipModel
+from ski_edge.models.pixels import normalise
+
+_BATCH = 16  # views that the network sees at a time
+FROSTER_RATE = 16  # frames of the video per frame of the clip
+Progress = Callable[[int, int], None]  # (videos done, in all)
+
+
+@dataclass(frozen=True)
+class VideoTest:
+    """The test part of a split, as far as there are videos of it. C classes, N videos."""
+
+    classes: tuple[str, ...]  # [C], in the order of the data's labels
+    novel: np.ndarray  # int64: positions of the classes that are chosen among; all where the split divides no classes
+    clips: np.ndarray  # int64 [N], of the video source
+    labels: np.ndarray  # int64 [N], positions in `classes`
+    names: np.ndarray  # [N]
+    without_video: int  # test clips that have none
+
+    @property
+    def of_novel(self) -> np.ndarray:
+        """bool [N]: videos of novel classes."""
+        return np.isin(self.labels, self.novel)
+
+    @property
+    def novel_labels(self) -> np.ndarray:
+        """int64 [videos of novel classes]: positions in `novel`."""
+        return np.searchsorted(self.novel, self.labels[self.of_novel])
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """What was found. `metrics` counts classes as `VideoTest.novel` does."""
+
+    metrics: Metrics  # novel classes among themselves
+    scores: np.ndarray  # float32 [videos of novel classes, novel classes]
+    seen: Metrics | None = None  # seen classes among themselves, counted without the novel ones
+    general: Generalised | None = None  # both among all
+    general_scores: np.ndarray | None = None  # float32 [N, C]
+
+
+def open_test(data: SkeletonData, videos: VideoSource, split_name: str) -> VideoTest:
+    """The videos of a split's test part. `48/12@xsub60` also tests the seen classes, on the rule's test part."""
+    labels = data.labels
+    if split_name == "all":
+        chosen, novel = np.flatnonzero(labels >= 0), np.unique(labels[labels >= 0])
+        every = novel
+    elif not is_zero_shot(split_name):
+        train, chosen = split(data, split_name)
+        every = novel = np.unique(labels[np.concatenate([train, chosen])])
+    else:
+        chosen = split(data, split_name)[1]
+        seen, unseen = (np.array(part, np.int64) for part in zero_shot_classes(split_name, data.index.classes))
+        every = novel = unseen
+        if rule := split_name.partition("@")[2]:
+            held_out = split(data, rule)[1]
+            chosen = np.union1d(chosen, held_out[np.isin(labels[held_out], seen)])
+            every = np.union1d(seen, unseen)
+    clips, bodies = pair(videos, data)
+    tested = np.isin(bodies, chosen)
+    clips, bodies = clips[tested], bodies[tested]
+    if not np.isin(labels[bodies], novel).any():
+        raise BadInput(
+            f"no video has the name of a test clip of split {split_name}; look at both with: "
+            f"ski-edge data check {data.folder} --videos ... --split {split_name}"
+        )
+    return VideoTest(
+        tuple(data.index.classes[int(label)] for label in every),
+        np.searchsorted(every, novel),
+        clips,
+        np.searchsorted(every, labels[bodies]),
+        data.column("name")[bodies],
+        len(chosen) - len(bodies),
+    )
+
+
+def views_of(config: ClipConfig, views: tuple[int, int] = (1, 1), rate: int | None = None) -> Views:
+    """What the model is shown of each video.
+
+    views: (in time, crops), (4, 3) in many tables; rate: frames of the video per frame of the clip, None: the family's
+    own way (FROSTER: 16; the others take one frame of each equal part).
+    """
+    if rate is None and config.video.pooling == "norm-then-mean":
+        rate = FROSTER_RATE
+    return Views(
+        frames=config.video.window_frames,
+        sampling="segments" if rate is None else "stride",
+        rate=rate or FROSTER_RATE,
+        preprocessing=config.preprocessing,
+        temporal=views[0],
+        crops=views[1],
+    )
+
+
+@torch.no_grad()
+def class_texts(model: ClipModel, names: Sequence[str]) -> Tensor:
+    """[C, D] as `compare` wants them: the tower's, of the names in the model's template.
+
+    A model that reads no text (converted without a token embedding) has only the embeddings of its own classes.
+    """
+    config = model.config
+    if config.reads_text:
+        return model.text_features([config.text.template.replace("{}", name) for name in names])
+    rows = {name: row for row, name in enumerate(config.classes)}
+    if lost := [name for name in names if name not in rows]:
+        known = ", ".join(config.classes[:4])
+        raise BadInput(
+            f"this {config.model} reads no text and keeps no embedding of {lost[0]!r} ({len(lost)} such; it has "
+            f"{known}, ...); convert it again with --set base=openclip:openai, or with classes=FILE if they are its own"
+        )
+    return model.label_embeddings[[rows[name] for name in names]]
+
+
+def video_logits(
+    model: ClipModel,
+    videos: VideoSource,
+    test: VideoTest,
+    views: Views,
+    *,
+    workers: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> np.ndarray:
+    """float32 [N, V, C], as the model's loss saw them: cosines times its temperature, if it was trained with one."""
+    device = model.clip.logit_scale.device
+    source = ShortVideos(videos, views.short) if isinstance(videos, VideoFiles) else videos
+    rows: list[np.ndarray] = []
+    with evaluating(model):
+        text = class_texts(model, test.classes).to(device)
+        scale = float(model.clip.logit_scale.exp()) if model.config.trained_logit_scale else 1.0
+        count = views.temporal * views.crops
+        size = max(1, _BATCH // count)
+        for _, frames in view_batches(source, test.clips, views, size, workers):
+            pixels = normalise(torch.from_numpy(frames).to(device).flatten(0, 1), model.config.preprocessing)
+            parts = [model.compare(part, text)[1] for part in pixels.split(_BATCH)]
+            rows.append((scale * torch.cat(parts)).float().cpu().numpy().reshape(-1, count, len(text)))
+            progress(sum(map(len, rows)), len(test.clips))
+    return np.concatenate(rows)
+
+
+def measure_videos(logits: np.ndarray, test: VideoTest, policy: Sum) -> VideoScores:
+    """logits [N, V, C] of `test` -> numbers. A view's softmax is over the classes that are chosen among."""
+    new = test.of_novel
+    scores = add_views(logits[new][:, :, test.novel], policy).astype(np.float32)
+    metrics = measure(scores, test.novel_labels)
+    if new.all():
+        return VideoScores(metrics, scores)
+    seen = np.setdiff1d(np.arange(len(test.classes)), test.novel)
+    own = add_views(logits[~new][:, :, seen], policy)
+    general_scores = add_views(logits, policy).astype(np.float32)
+    return VideoScores(
+        metrics,
+        scores,
+        measure(own, np.searchsorted(seen, test.labels[~new])),
+        generalised(general_scores, test.labels, test.novel),
+        general_scores,
+    )
+
+
+def sum_policy(config: ClipConfig) -> Sum:
+    """How views are added: FROSTER's logits, all others' probabilities."""
+    return "logits" if config.video.pooling == "norm-then-mean" else "softmax"
