@@ -241,7 +241,8 @@ def _describe(
     realised = realised_precision(work / VIDEO_FILE)
     wide, half = realised.get("float32", 0), realised.get("float16", 0)
     most = half if precision == "fp16-storage" else wide
-    if most < model.clip.visual.proj.numel() or min(wide, half) > 0.1 * most or (half > 0) != (most is half):
+    other = (half > 0) != (precision == "fp16-storage")
+    if other or most < model.clip.visual.proj.numel() or min(wide, half) > 0.1 * most:
         raise PrecisionNotRealised(f"asked for {precision}, {VIDEO_FILE} holds {realised}")
     return VideoManifest(
         model=config.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +79,24 @@ def _ski(
 ) -> dict[str, Any]:
     """A SKI run, and before it the runs that it needs."""
     from ski_edge.train.ski.loop import train_ski
-    from ski_edge.train.ski.stages import Stages
+    from ski_edge.train.ski.stages import Stages, StageStopped
 
-    stages = Stages(recipe, changes=before, threads=threads, say=log, report=report)
+    stop_at = None if limit is None else time.monotonic() + limit
+    stages = Stages(recipe, changes=before, stop_at=stop_at, threads=threads, say=log, report=report)
     stages.check()
-    return train_ski(
-        recipe,
-        out,
-        stages,
-        resume=resume,
-        stop_after_s=limit,
-        threads=threads,
-        report=report,
-        drawing=report.drawing,
-    )
+    try:
+        return train_ski(
+            recipe,
+            out,
+            stages,
+            resume=resume,
+            stop_after_s=limit,
+            threads=threads,
+            report=report,
+            drawing=report.drawing,
+        )
+    except StageStopped as stop:
+        return {"finished": False, "stage": stop.name, "epochs": stop.epochs}
 
 
 def _export(recipe: Any, out: Path) -> Path:
@@ -115,6 +120,8 @@ def _export(recipe: Any, out: Path) -> Path:
 
 
 def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
+    if "stage" in result:
+        return f"stopped in recipe {result['stage']} after epoch {result['epochs']}; go on with the same command"
     if not result["finished"]:
         return (
             f"{out}: stopped after epoch {result['epochs']}; go on with: ski-edge train {recipe} --out {out} --resume"

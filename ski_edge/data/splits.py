@@ -49,9 +49,9 @@ def split(data: Index | SkeletonData, name: str) -> Split:
     `110/10`, `96/24`: base classes train and novel ones test, all subjects as SKI does, or `48/12@xsub60`: the
     training subjects of the one and the test subjects of the other as SynSE does; `unseen:7` or `unseen:7,seed=3`:
     the same for any data set, seven novel classes drawn by the seed (0), `unseen:sit;wave`: these classes, both also
-    with `@odd-even` and such behind; `base:48/12`: of the base classes a tenth tests (`base:48/12@xsub60`: the test
-    subjects), for networks that come before; `file` or `file:NAME`: what the data set's own lists say;
-    `subject:1,3,5`: these subjects train, the others test.
+    with `@odd-even` and such behind; `base:48/12,held=0.15`: its base classes alone, a share of them held out as SKI
+    runs do (0: none, a tenth of what trained is looked at), for networks that come before; `file` or `file:NAME`: what
+    the data set's own lists say; `subject:1,3,5`: these subjects train, the others test.
     """
     index = data.index if isinstance(data, SkeletonData) else data
     if name == "file" or name.startswith("file:"):
@@ -190,19 +190,22 @@ def _zero_shot(index: Index, name: str) -> Split:
 
 def _base(index: Index, name: str) -> Split:
     """Only the base classes of a zero-shot split: what a network may see before the novel ones are asked for."""
-    inner = name.removeprefix("base:")
+    asked = name.removeprefix("base:")
+    inner, _, share = asked.partition(",held=")
+    if share and not re.fullmatch(r"0(\.\d{1,6})?", share, re.ASCII):
+        raise BadInput(f"split {name!r}: held={share!r} must be a share from 0 to below 1, such as held=0.15")
     if not is_zero_shot(inner):
         raise BadInput(f"split {name!r}: {inner!r} divides no classes; write base:48/12, base:unseen:7 or such")
-    base, _ = _zero_shot(index, inner.partition("@")[0])
+    base, novel = _zero_shot(index, inner)
     labels = np.array([clip.label for clip in index.clips], np.int64)
-    base &= labels >= 0
-    if within := inner.partition("@")[2]:
-        first, second = _by_rule(index, within)
-        return base & first, base & second
-    held_out = np.zeros(len(labels), bool)
-    clips = np.flatnonzero(base)
-    held_out[clips[_stratified(labels[clips], 0.1, np.random.default_rng(0))]] = True
-    return base & ~held_out, held_out
+    clips = np.flatnonzero(base & (labels >= 0))
+    if share and float(share):
+        trained, chosen = validation_part(index, clips, np.flatnonzero(novel & (labels >= 0)), float(share), 0)
+    else:  # all of them train, and a tenth of what trained is looked at
+        trained, chosen = clips, clips[_stratified(labels[clips], 0.1, np.random.default_rng(0))]
+    parts = np.zeros((2, len(labels)), bool)
+    parts[0, trained] = parts[1, chosen] = True
+    return parts[0], parts[1]
 
 
 def _by_file(index: Index, scheme: str) -> Split:

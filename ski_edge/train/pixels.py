@@ -66,9 +66,7 @@ def soft_labels(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
     return soft.scatter_(1, labels[:, None], 1 - smoothing + smoothing / num_classes)
 
 
-def blend(
-    frames: Tensor, target: Tensor, recipe: VideoRecipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def blend(frames: Tensor, target: Tensor, recipe: VideoRecipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(frames [N, T, 3, S, S], soft labels [N, K]) -> both mixed.
 
     One draw per batch: cutmix with `switch_prob`, else mixup; every clip is mixed with another (or itself) of the

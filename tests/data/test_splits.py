@@ -285,3 +285,21 @@ def test_validation_refuses_what_makes_no_sense():
         validation_part(index, np.array([0]), np.arange(9, 12), 0.1, 0)
     with pytest.raises(BadInput, match="at least two training clips"):
         validation_part(index, np.array([0, 9999]), np.arange(9, 12), 0.1, 0)
+
+
+def test_base_trains_on_the_clips_a_run_would_and_holds_out_the_same(ntu60):
+    data = ntu60
+    base, novel = split(data, "48/12")
+    train, held_out = validation_part(data, base, novel, 0.15, 0)
+    assert [part.tolist() for part in split(data, "base:48/12,held=0.15")] == [train.tolist(), held_out.tolist()]
+    everything, looked_at = split(data, "base:48/12,held=0")
+    assert everything.tolist() == base.tolist()
+    assert set(looked_at) < set(base)
+    inside, _ = split(data, "base:48/12@xsub60,held=0")
+    assert inside.tolist() == split(data, "48/12@xsub60")[0].tolist()
+
+
+@pytest.mark.parametrize("name", ["base:xsub60", "base:48/12,held=2", "base:48/12,held=x", "base:"])
+def test_base_of_what_divides_no_classes_is_named(ntu60, name):
+    with pytest.raises(BadInput, match="base:"):
+        split(ntu60, name)

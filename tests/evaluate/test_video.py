@@ -157,9 +157,11 @@ def test_a_converted_phase_two_answers(cli, place, tmp_path):
     test = open_test(data, source, "48/12")
     wanted = video_logits(reads, source, test, views_of(reads.config)) / float(reads.clip.logit_scale.detach().exp())
     settings = {
-        "classes": ["--set", f"classes={tmp_path / 'novel.txt'}"],
-        "base": ["--set", f"base={place / 'ski-vificlip'}"],
+        name: ["--set", f"{name}={tmp_path / file}"] for name, file in (("classes", "novel.txt"), ("base", "clip"))
     }
+    clip = ski_edge.create_model("vificlip", arch="tiny")
+    clip.load_state_dict(reads.state_dict())
+    save_model(clip, tmp_path / "clip")
     (tmp_path / "novel.txt").write_text("\n".join(novel[::-1]))
     for name, more in settings.items():
         code, _, err = cli("convert", tmp_path / "ckpt_epoch_1.pth", "--out", tmp_path / name, *more)

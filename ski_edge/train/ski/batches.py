@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ski_edge.data.clips import load_clips
-from ski_edge.errors import BadInput
 from ski_edge.skeleton import SkeletonInput
 from ski_edge.train.batches import ClipFrames
 from ski_edge.train.pixels import augment, blend, soft_labels
@@ -38,8 +37,6 @@ class PairBatches:
         """spec: what the teacher expects of skeletons; None where it reads none."""
         self.recipe, self.world, self.device = recipe, world, device
         self.size = recipe.optim.batch_size
-        if len(world.train) < self.size:
-            raise BadInput(f"batch_size {self.size} is larger than the training part of {len(world.train)} pairs")
         self.labels = torch.from_numpy(world.train_labels)
         self.video = None
         if recipe.student is not None:

@@ -130,8 +130,19 @@ def _student(recipe: SkiRecipe, spec: Student, names: tuple[str, ...], stage: St
             f"student.init {spec.init} takes {before.video.window_frames} frames; set video.frames to that "
             f"(now {video.frames})"
         )
+    sentence = recipe.text.encoder == "sentence"
+    if not (sentence or before.reads_text or spec.text_tower is not None):
+        raise BadInput(
+            f"student.init {spec.init} reads no text of its own; set student.text_tower, or text.encoder: sentence"
+        )
+    reads_text = not sentence or spec.text_tower is not None
+    if reads_text == (model.label_embeddings is not None):
+        # Its own tower knows no text: what the checkpoint can be asked for are the classes it was trained on
+        model.label_embeddings = None if reads_text else torch.zeros(len(names), clip_arch(before.arch).embed_dim)
     update = {
         "model": spec.model,
+        "reads_text": reads_text,
+        "trained_logit_scale": recipe.temperature == "learned",
         "classes": names,
         "weights": f"trained by ski-edge ({recipe.objective}, seed {recipe.seed}) on {recipe.data.skeletons.name}",
         "text": before.text.model_copy(update={"template": recipe.text.template}),
@@ -257,7 +268,9 @@ def _take_trunk(model: SkeletonCLIP, source: torch.nn.Module, where: str) -> Non
 
 def _load(init: str, stage: Stage, arch: str | None) -> torch.nn.Module:
     if init.startswith("recipe:"):
-        return load_model(stage(init.removeprefix("recipe:")))
+        name, _, part = init.removeprefix("recipe:").partition("#")
+        checkpoint = stage(name)
+        return load_model(checkpoint.parent / part if part else checkpoint)
     if init.startswith("openclip:"):
         return resolve_weights("vificlip", init, arch)
     if Path(init).is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 from ski_edge.errors import BadInput
 from ski_edge.models.clip import ClipModel
 from ski_edge.models.froster import FROSTER
+from ski_edge.models.registry import create_model
 from ski_edge.models.skeletonclip import SkeletonCLIP
+from ski_edge.models.vificlip import ViFiCLIP
 from ski_edge.models.xclip import XCLIP
 from ski_edge.train.ski.losses import (
     DISTILLATION,
@@ -80,7 +81,7 @@ class Pair(nn.Module):
         self.register_buffer("video_text", video_text, persistent=False)
         self.register_buffer("skeleton_text", skeleton_text, persistent=False)
         self.heads = nn.ModuleDict()
-        self.raw: ClipModel | None = None  # FROSTER's teacher: its own start, frozen
+        self.raw: ViFiCLIP | None = None  # FROSTER's teacher: plain CLIP with the weights it begins with
         if student is not None:
             _train_only_used(student, recipe)
             dim = student.clip.visual.proj.shape[1]
@@ -92,7 +93,7 @@ class Pair(nn.Module):
             if recipe.student.residual:
                 if isinstance(student, XCLIP):
                     raise BadInput("student.residual compares single frames, which xclip does not encode; set it to 0")
-                self.raw = copy.deepcopy(student).requires_grad_(False)
+                self.raw = _raw(student)
                 self.heads["residual_video"] = ResidualProjection(dim)
                 if not recipe.text.freeze:
                     self.heads["residual_text"] = ResidualProjection(dim)
@@ -184,8 +185,17 @@ class Pair(nn.Module):
 
 
 def _exact(compared: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """In float32, also in mixed precision: a loss in bfloat16 would have two digits."""
+    """float32, so that the loss is; in mixed precision the similarities come with bfloat16's two to three digits."""
     return compared[0].float(), compared[1].float()
+
+
+def _raw(student: ClipModel) -> ViFiCLIP:
+    """CLIP as it is before it is tuned, frame by frame: FROSTER's teacher has no temporal attention. Frozen."""
+    fields = {"preprocessing": student.config.preprocessing, "activation": student.config.activation}
+    text = {"context_length": student.config.text.context_length}
+    raw = create_model("vificlip", arch=student.config.arch, text=text, **fields)
+    raw.clip.load_state_dict(student.clip.state_dict())
+    return raw.requires_grad_(False)
 
 
 def _frame_features(model: ClipModel, frames: Tensor) -> Tensor:

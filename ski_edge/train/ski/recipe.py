@@ -72,7 +72,8 @@ class Student(Contract):
 
     model: str = "ski-vificlip"
     arch: str = "ViT-B-16"
-    # random; a checkpoint folder or file; openclip:TAG; recipe:NAME (that recipe is run first, on the same data)
+    # random; a checkpoint folder or file; openclip:TAG; recipe:NAME (that recipe is run first, on the same data; with
+    # #teacher behind it, the teacher as that run left it)
     init: str = "random"
     options: dict[str, Any] = Field(default_factory=dict)  # further fields of the model's config
     # Text tower that goes into the checkpoint, where a sentence encoder stands in for it in training: a folder that
@@ -148,9 +149,6 @@ class SkiRecipe(Contract):
     # Where learned temperatures begin (1 / tau) in networks that begin at random. CLIP's is 14.3; class texts of a
     # sentence encoder lie so close to each other that cosines must be stretched more to tell them apart.
     start_scale: float = Field(1 / 0.07, gt=0, le=100)
-    # Where learned temperatures begin (1 / tau) in networks that begin at random. CLIP's is 14.3; class texts of a
-    # sentence encoder lie so close to each other that cosines must be stretched more to tell them apart.
-    start_scale: float = Field(1 / 0.07, gt=0, le=100)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     # The official code trains the skeleton against labels that were mixed for the images; its clips are not mixed
     mix_skeleton_labels: bool = False
@@ -171,6 +169,10 @@ class SkiRecipe(Contract):
             raise ValueError("mix_skeleton_labels needs video: mixup_alpha, cutmix_alpha, switch_prob")
         if self.bundle is not None and self.student is None:
             raise ValueError("a bundle needs a student: a skeletonclip is not deployed")
+        if self.bundle is not None and self.text.encoder == "sentence" and self.student.text_tower is None:
+            raise ValueError("a bundle reads text itself: set student.text_tower beside the sentence encoder")
+        if self.student is not None and self.student.options and self.student.init.startswith(("recipe:", "openclip:")):
+            raise ValueError("student.options are for a network that begins at random; this one has an init")
         if self.student is not None and self.video is None:
             raise ValueError("a student needs video: frames, sampling, augmentation")
         if (self.objective == "captions") != (self.data.described is not None):

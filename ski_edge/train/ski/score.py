@@ -37,7 +37,9 @@ def score(pair: Pair, world: World, part: np.ndarray) -> Scored:
     device = device_of(pair)
     with evaluating(pair):
         video = _video(pair, world, world.video[part], texts[0], device) if pair.student is not None else None
-        skeleton = _skeleton(pair, world, world.skeleton[part], texts[1], device)
+        # Projected to video, a skeleton meets the video's texts
+        text = texts[0] if pair.recipe.objective == "cross-projection" else texts[1]
+        skeleton = _skeleton(pair, world, world.skeleton[part], text, device)
     return Scored(world.labels[part], video, skeleton)
 
 

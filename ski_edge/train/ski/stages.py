@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ Say = Callable[[str], None]
 Report = Callable[[dict[str, Any], int], None]
 
 
+class StageStopped(Exception):
+    """A stage came to the end of its time; the next run goes on with it."""
+
+    def __init__(self, name: str, epochs: int) -> None:
+        super().__init__(f"recipe {name} stopped after its epoch {epochs}")
+        self.name, self.epochs = name, epochs
+
+
 class Stages:
     """Trains what a recipe needs, once."""
 
@@ -39,10 +48,14 @@ class Stages:
         threads: int = 0,
         say: Say = lambda line: None,
         report: Report = lambda row, epochs: None,
+        stop_at: float | None = None,
         above: tuple[str, ...] = (),
     ) -> None:
-        """changes: KEY=VALUE changes of stages, by name; above: the stages that this one's recipe is made for."""
-        self.recipe, self.root, self.changes, self.above = recipe, root, changes or {}, above
+        """changes: KEY=VALUE changes of stages, by name; stop_at: time.monotonic() after which a stage stops.
+
+        above: the stages that this one's recipe is made for.
+        """
+        self.recipe, self.root, self.changes, self.above, self.stop_at = recipe, root, changes or {}, above, stop_at
         self.threads, self.say, self.report = threads, say, report
 
     def __call__(self, name: str) -> Path:
@@ -75,7 +88,11 @@ class Stages:
                 pixels = dict.fromkeys(("videos", "root", "checked", "rendered"))
                 update["data"] = run.data.model_copy(update=pixels)
             return stage.model_copy(update=update)
-        update = {"data": run.data.skeletons, "seed": run.seed, "split": f"base:{run.data.split}"}
+        update = {
+            "data": run.data.skeletons,
+            "seed": run.seed,
+            "split": f"base:{run.data.split},held={run.data.seen_test_share:g}",
+        }
         return stage.model_copy(update=update)
 
     def digest(self, name: str) -> str:
@@ -116,6 +133,7 @@ class Stages:
             threads=self.threads,
             say=self.say,
             report=self.report,
+            stop_at=self.stop_at,
             above=(*self.above, name),
         )
 
@@ -123,21 +141,30 @@ class Stages:
         resume = folder.exists()
         if isinstance(stage, SkiRecipe):
             result = train_ski(
-                stage, folder, self.within(name, stage), resume=resume, threads=self.threads, report=self.report
+                stage,
+                folder,
+                self.within(name, stage),
+                resume=resume,
+                stop_after_s=self._left(),
+                threads=self.threads,
+                report=self.report,
             )
         else:
             from ski_edge.train.loop import train
 
-            result = train(stage, folder, resume=resume, threads=self.threads, report=self.report)
+            left = self._left()
+            result = train(stage, folder, resume=resume, stop_after_s=left, threads=self.threads, report=self.report)
         if not _of_first(bool(result.get("finished"))):
-            raise BadInput(f"stage in {folder} did not finish; run the same command again to go on")
+            raise StageStopped(name, result.get("epochs", 0))
+
+    def _left(self) -> float | None:
+        return None if self.stop_at is None else max(self.stop_at - time.monotonic(), 0.0)
 
 
 def _text(stage: SkiRecipe, run: SkiRecipe) -> Text:
-    """What is read is the run's; which tower reads it, and whether that learns, is the stage's own."""
-    own = stage.text
-    sentence = run.text.encoder == "sentence"
-    return run.text.model_copy(update={"arch": own.arch, "init": own.init, "freeze": own.freeze or sentence})
+    """What is read is the run's; who reads it, and whether that learns, is the stage's own."""
+    own = {field: getattr(stage.text, field) for field in ("encoder", "arch", "init", "freeze")}
+    return run.text.model_copy(update=own)
 
 
 def _inits(recipe: SkiRecipe) -> list[str]:
@@ -152,7 +179,8 @@ def _inits(recipe: SkiRecipe) -> list[str]:
 
 def _names(recipe: SkiRecipe) -> list[str]:
     """The recipes that come before this one."""
-    return [init.removeprefix("recipe:") for init in _inits(recipe) if init.startswith("recipe:")]
+    inits = [init.removeprefix("recipe:").partition("#")[0] for init in _inits(recipe) if init.startswith("recipe:")]
+    return list(dict.fromkeys(inits))
 
 
 def _may_exist(init: str) -> bool:

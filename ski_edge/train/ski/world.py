@@ -13,7 +13,7 @@ from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.data.rendered.source import render_data, render_frames
 from ski_edge.data.splits import split, validation_part
 from ski_edge.data.store import SkeletonData, open_data
-from ski_edge.data.video import CachedVideos, VideoSource, open_videos, pair
+from ski_edge.data.video import VideoSource, open_videos, pair
 from ski_edge.errors import BadInput
 from ski_edge.train.ski.recipe import Data, SkiRecipe, Text
 
@@ -58,7 +58,19 @@ def open_world(recipe: SkiRecipe, progress: Progress = lambda done, total: None)
     spec = recipe.data
     skeletons = open_data(spec.skeletons)
     if spec.described is not None:
-        return _described(spec, skeletons, progress)
+        world = _described(spec, skeletons, progress)
+    else:
+        world = _paired(recipe, skeletons, progress)
+    if len(world.train) < recipe.optim.batch_size:  # said here: recipes that come before would be trained first
+        raise BadInput(
+            f"batch_size {recipe.optim.batch_size} is larger than the training part of {len(world.train)} pairs"
+        )
+    return world
+
+
+def _paired(recipe: SkiRecipe, skeletons: SkeletonData, progress: Progress) -> World:
+    """Videos and skeletons of the same clips, or skeletons alone; the split says whom of them nobody may see."""
+    spec = recipe.data
     base, novel = split(skeletons, spec.split)
     held_out = np.array([], np.int64)
     if spec.seen_test_share:
@@ -118,9 +130,6 @@ def _videos(
             "skeletons, or a list of them (skeletons alone train skeletonclip-official and skeletonclip-paper)"
         )
     found = open_videos(spec.videos, skeletons.index.classes, spec.root, spec.checked)
-    video = recipe.video
-    if video.cache is not None:
-        found = CachedVideos(found, video.cache, video.preprocessing.resize_short, int(video.cache_gb * 1e9))
     return found, np.stack(pair(found, skeletons), axis=1)
 
 
