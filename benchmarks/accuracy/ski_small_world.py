@@ -55,6 +55,9 @@ ROWS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "tri-modal": ("ski-vificlip-rendered", ("objective=tri-modal", "alpha=1"), "skeleton"),
     "cross-projection": ("ski-vificlip-rendered", ("objective=cross-projection",), "skeleton"),
+    # Tried to find out why SCD changes so little: a stronger pull
+    "ski-vificlip-alpha100": ("ski-vificlip-rendered", ("alpha=100",), "video"),
+    "ski-vificlip-alpha1000": ("ski-vificlip-rendered", ("alpha=1000",), "video"),
     # The control: objects that say nothing about the class, so that video knows nothing that skeletons do not
     "vificlip-shuffled": ("vificlip-rendered", ("data.rendered.objects=shuffled",), "video"),
     "ski-vificlip-shuffled": ("ski-vificlip-rendered", ("data.rendered.objects=shuffled",), "video"),
@@ -162,7 +165,7 @@ def differences(found: dict[str, dict[int, float]]) -> dict[str, Any]:
     """SKI minus video alone, seed by seed."""
     out: dict[str, Any] = {}
     pairs = [("vificlip", row) for row in found if row not in ("vificlip",) and not row.endswith("-shuffled")]
-    pairs += [(row.removeprefix("ski-"), row) for row in found if row.startswith("ski-") and row != "ski-vificlip"]
+    pairs += [(row.removeprefix("ski-"), row) for row in found if row.removeprefix("ski-") in set(found) - {row}]
     for base, row in pairs:
         seeds = sorted(found.get(base, {}).keys() & found.get(row, {}).keys())
         if seeds:
