@@ -24,6 +24,7 @@ import numpy as np
 
 from ski_edge.evaluate.scores import read_scores
 from ski_edge.evaluate.statistics import paired, spread
+from ski_edge.evaluate.zero_shot import fuse, zero_shot
 from ski_edge.files import write_json
 from ski_edge.runtime.measure import machine
 from ski_edge.train.recipe import read_recipe
@@ -137,10 +138,8 @@ def _from_parts(seeds: int) -> dict[str, dict[int, float]]:
         if (student / "result.json").is_file() and (teacher / "result.json").is_file():
             video, bones = read_scores(student / "unseen-video.npz"), read_scores(teacher / "unseen-skeleton.npz")
             rows = {name: row for row, name in enumerate(bones.names)}
-            both = video.logits + bones.logits[[rows[name] for name in video.names]]
-            unseen = np.unique(video.labels)
-            right = unseen[both[:, unseen].argmax(axis=1)] == video.labels
-            found.setdefault("fusion", {})[seed] = 100 * float(right.mean())
+            both = fuse(video.logits, bones.logits[[rows[name] for name in video.names]])
+            found.setdefault("fusion", {})[seed] = zero_shot(both, video.labels, np.unique(video.labels)).top1
     return found
 
 

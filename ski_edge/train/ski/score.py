@@ -12,6 +12,7 @@ from ski_edge.data.clips import load_clips
 from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.evaluate.classify import evaluating
 from ski_edge.evaluate.metrics import measure
+from ski_edge.evaluate.zero_shot import fuse, generalised, zero_shot
 from ski_edge.models.pixels import normalise
 from ski_edge.skeleton import prepare
 from ski_edge.train.ski.networks import class_texts, device_of
@@ -46,7 +47,8 @@ def score(pair: Pair, world: World, part: np.ndarray) -> Scored:
 def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
     """Top-1 in per cent: unseen classes among themselves (zero-shot), and among all (generalised) with seen ones.
 
-    Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them).
+    Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them). Means are over
+    clips.
     """
     out: dict[str, Any] = {}
     every = np.union1d(world.seen, world.unseen)  # the data may have more classes: those of no split stay out
@@ -54,16 +56,18 @@ def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
         unseen = _head(scored["unseen"], head)
         if unseen is None:
             continue
-        labels = scored["unseen"].labels
-        own = measure(unseen[:, world.unseen], np.searchsorted(world.unseen, labels))
-        row = {"zsl_top1": own.top1, "zsl_mean_class": own.mean_recall}
-        row["gzsl_unseen"] = measure(unseen[:, every], np.searchsorted(every, labels)).top1
-        if len(scored["seen"].labels):
-            seen, seen_labels = _head(scored["seen"], head), scored["seen"].labels
-            row["seen_top1"] = measure(seen[:, world.seen], np.searchsorted(world.seen, seen_labels)).top1
-            row["gzsl_seen"] = measure(seen[:, every], np.searchsorted(every, seen_labels)).top1
-            total = row["gzsl_seen"] + row["gzsl_unseen"]
-            row["gzsl_harmonic"] = 2 * row["gzsl_seen"] * row["gzsl_unseen"] / total if total else 0.0
+        labels, seen_labels = scored["unseen"].labels, scored["seen"].labels
+        own = zero_shot(unseen, labels, world.unseen)
+        row = {"zsl_top1": own.top1, "zsl_mean_class": own.mean_class}
+        if len(seen_labels):
+            seen = _head(scored["seen"], head)
+            both = np.searchsorted(every, np.concatenate([labels, seen_labels]))
+            new = np.searchsorted(every, world.unseen)
+            among_all = generalised(np.concatenate([unseen, seen])[:, every], both, new, mean="clips")
+            row |= {"gzsl_unseen": among_all.unseen, "seen_top1": zero_shot(seen, seen_labels, world.seen).top1}
+            row |= {"gzsl_seen": among_all.seen, "gzsl_harmonic": among_all.harmonic}
+        else:
+            row["gzsl_unseen"] = measure(unseen[:, every], np.searchsorted(every, labels)).top1
         out[head] = row
     return out
 
@@ -80,7 +84,8 @@ def report_phrases(scored: Scored, world: World) -> dict[str, float]:
 
 def _head(scored: Scored, head: str) -> np.ndarray | None:
     if head == "both":
-        return None if scored.video is None or scored.skeleton is None else scored.video + scored.skeleton
+        missing = scored.video is None or scored.skeleton is None
+        return None if missing else fuse(scored.video, scored.skeleton)
     return getattr(scored, head)
 
 
