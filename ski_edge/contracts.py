@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # OpenAI's 0.48145466, 0.4578275, 0.40821073, times 255
+CLIP_STD = (68.5005327, 66.6321579, 70.32316305)  # 0.26862954, 0.26130258, 0.27577711, times 255
 
 
 class Contract(BaseModel):

@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ski_edge.contracts import Preprocessing, TextContract, VideoContract
+from ski_edge.contracts import CLIP_MEAN, CLIP_STD, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, project, run_block
-
-CLIP_MEAN, CLIP_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6322579, 70.32316305)
 
 
 class FROSTERConfig(ClipConfig):

@@ -7,10 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ski_edge.contracts import Contract, Preprocessing
-
-_CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # CLIP's own, 0-255 scale
-_CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
+from ski_edge.contracts import CLIP_MEAN, CLIP_STD, Contract, Preprocessing
 
 
 class VideoRecipe(Contract):
@@ -67,7 +64,7 @@ PRESETS: dict[str, VideoRecipe] = {
         frames=8,
         sampling="stride",
         rate=16,
-        preprocessing=Preprocessing(resize_short=224, crop=224, mean=_CLIP_MEAN, std=_CLIP_STD),
+        preprocessing=Preprocessing(resize_short=224, crop=224, mean=CLIP_MEAN, std=CLIP_STD),
         crop="jitter",
         colour_jitter=0,
         grey=0,

@@ -208,3 +208,10 @@ def test_students_save_load_and_train(name, tmp_path):
     again = ski_edge.load_model(tmp_path / "checkpoint")
     with torch.no_grad():
         torch.testing.assert_close(again(clip, ["falling"]), model(clip, ["falling"]))
+
+
+def test_froster_sees_clips_own_pixels():
+    """OpenAI's mean and standard deviation, on the 0-255 scale."""
+    spec = ski_edge.create_model("froster", arch="tiny").config.preprocessing
+    np.testing.assert_allclose(np.array(spec.mean) / 255, [0.48145466, 0.4578275, 0.40821073], rtol=1e-8)
+    np.testing.assert_allclose(np.array(spec.std) / 255, [0.26862954, 0.26130258, 0.27577711], rtol=1e-8)
