@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.resources import as_file, files
 from typing import Any, Literal
 
@@ -20,6 +21,19 @@ from ski_edge.models.archs import clip_arch
 from ski_edge.models.stem import ConvStem
 
 _TOKENS = "token_embedding.weight"
+
+
+def products(rows: Tensor, text: Tensor) -> Tensor:
+    """rows [N, D], texts [K, D] (or [N, K, D], read anew by each row), any length -> rows @ normalised texts, [N, K].
+
+    float32 in mixed precision, too: a temperature stretches cosines by up to 100, and bfloat16 would leave them two to
+    three digits.
+    """
+    rows, text = rows.float(), F.normalize(text.float(), dim=-1)
+    # No context where nothing is cast: exporters would write it into the graph
+    mixed = torch.is_autocast_enabled(rows.device.type)
+    with torch.autocast(rows.device.type, enabled=False) if mixed else nullcontext():
+        return rows @ text.T if text.ndim == 2 else (text @ rows.unsqueeze(2)).squeeze(2)
 
 
 class ClipConfig(Contract):

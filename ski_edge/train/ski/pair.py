@@ -128,10 +128,10 @@ class Pair(nn.Module):
         recipe, out, parts = self.recipe, {}, {}
         video = video_similarity = bones = bones_similarity = None
         if frames is not None:
-            video, video_similarity = _exact(self.student.compare(frames, self._video_text()))
+            video, video_similarity = self.student.compare(frames, self._video_text())
             out["video"] = video_similarity.detach()
         if skeleton is not None:
-            bones, bones_similarity = _exact(self.teacher.compare(skeleton, self._skeleton_text()))
+            bones, bones_similarity = self.teacher.compare(skeleton, self._skeleton_text())
             out["skeleton"] = bones_similarity.detach()
         if video is not None and recipe.objective != "cross-projection":
             parts["video_loss"] = grouped_cross_entropy(self.video_scale() * video_similarity, target, self.groups)
@@ -182,11 +182,6 @@ class Pair(nn.Module):
             text = F.normalize(self.student.text_features(self.video_text), dim=-1)
             loss = loss + cosine_distance(self.heads["residual_text"](text), self.raw.text_features(self.video_text))
         return loss
-
-
-def _exact(compared: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """float32, so that the loss is; in mixed precision the similarities come with bfloat16's two to three digits."""
-    return compared[0].float(), compared[1].float()
 
 
 def _raw(student: ClipModel) -> ViFiCLIP:

@@ -47,8 +47,8 @@ def score(pair: Pair, world: World, part: np.ndarray) -> Scored:
 def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
     """Top-1 in per cent: unseen classes among themselves (zero-shot), and among all (generalised) with seen ones.
 
-    Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them). Means are over
-    clips.
+    Heads: video, skeleton, and both (the plain sum of similarities, as the official code adds them). `zsl_top1` and
+    `seen_top1` are means over clips, generalised numbers means over classes, as in `ski-edge evaluate`.
     """
     out: dict[str, Any] = {}
     every = np.union1d(world.seen, world.unseen)  # the data may have more classes: those of no split stay out
@@ -63,7 +63,7 @@ def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
             seen = _head(scored["seen"], head)
             both = np.searchsorted(every, np.concatenate([labels, seen_labels]))
             new = np.searchsorted(every, world.unseen)
-            among_all = generalised(np.concatenate([unseen, seen])[:, every], both, new, mean="clips")
+            among_all = generalised(np.concatenate([unseen, seen])[:, every], both, new)
             row |= {"gzsl_unseen": among_all.unseen, "seen_top1": zero_shot(seen, seen_labels, world.seen).top1}
             row |= {"gzsl_seen": among_all.seen, "gzsl_harmonic": among_all.harmonic}
         else:
