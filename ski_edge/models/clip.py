@@ -23,13 +23,18 @@ from ski_edge.models.stem import ConvStem
 _TOKENS = "token_embedding.weight"
 
 
+def exact(x: Tensor) -> Tensor:
+    """float32 of what mixed precision left in sixteen bits."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def products(rows: Tensor, text: Tensor) -> Tensor:
     """rows [N, D], texts [K, D] (or [N, K, D], read anew by each row), any length -> rows @ normalised texts, [N, K].
 
     float32 in mixed precision, too: a temperature stretches cosines by up to 100, and bfloat16 would leave them two to
     three digits.
     """
-    rows, text = rows.float(), F.normalize(text.float(), dim=-1)
+    rows, text = exact(rows), F.normalize(exact(text), dim=-1)
     # No context where nothing is cast: exporters would write it into the graph
     mixed = torch.is_autocast_enabled(rows.device.type)
     with torch.autocast(rows.device.type, enabled=False) if mixed else nullcontext():

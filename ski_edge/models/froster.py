@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ski_edge.contracts import CLIP_MEAN, CLIP_STD, Preprocessing, TextContract, VideoContract
 from ski_edge.errors import BadInput
-from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, products, project, run_block
+from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, exact, products, project, run_block
 
 
 class FROSTERConfig(ClipConfig):
@@ -46,7 +46,7 @@ class FROSTER(ClipModel):
 
         Its norm is at most 1 and is not made 1: the mean of the frames' scores is what FROSTER ranks by.
         """
-        return F.normalize(self.frame_features(frames).float(), dim=-1).mean(dim=1)
+        return F.normalize(exact(self.frame_features(frames)), dim=-1).mean(dim=1)
 
     def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """frames [N, T, 3, S, S], text features [K, D] -> (`encode_video` [N, D], mean of frames' cosines [N, K])."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ski_edge.contracts import Contract, TextContract
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
-from ski_edge.models.clip import products, tokenize
+from ski_edge.models.clip import exact, products, tokenize
 from ski_edge.models.pose import PoseConfig, PoseNetwork
 from ski_edge.models.registry import entry
 
@@ -112,7 +112,7 @@ class SkeletonCLIP(nn.Module):
 
     def encode_skeleton(self, clip: Tensor) -> Tensor:
         """[N, 3, T, V, M] -> [N, D]; L2-normalised if the config says so."""
-        embedding = self.skeleton(clip).float()
+        embedding = exact(self.skeleton(clip))
         return F.normalize(embedding, dim=-1) if self.config.skeleton_norm else embedding
 
     def encode_text(self, text: list[str] | Tensor) -> Tensor:

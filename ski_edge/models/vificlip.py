@@ -11,7 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from ski_edge.models.clip import ClipConfig, ClipModel, products
+from ski_edge.models.clip import ClipConfig, ClipModel, exact, products
 
 
 class ViFiCLIPConfig(ClipConfig):
@@ -30,7 +30,7 @@ class ViFiCLIP(ClipModel):
     def encode_video(self, frames: Tensor) -> Tensor:
         """frames [N, T, 3, S, S] -> [N, D], L2-normalised: mean over T of raw frame features, then one norm."""
         rows = self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        return F.normalize(rows.float().mean(dim=1), dim=-1)
+        return F.normalize(exact(rows).mean(dim=1), dim=-1)
 
     def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """frames [N, T, 3, S, S], text features [K, D] -> (video embedding [N, D], cosines [N, K])."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ski_edge.contracts import TextContract, VideoContract
 from ski_edge.errors import BadInput
 from ski_edge.models.archs import clip_arch
-from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, products, project, run_block
+from ski_edge.models.clip import ClipConfig, ClipModel, attend, embed_patches, exact, products, project, run_block
 
 _HEAD = 64  # channels of a head, in every attention that X-CLIP adds
 _PROMPT_LAYERS = 2
@@ -134,12 +134,12 @@ class XCLIP(ClipModel):
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """frames [N, T, 3, S, S] -> [N, D], L2-normalised. Half of the score: labels depend on the video, too."""
-        return F.normalize(self.video_features(frames)[0].float(), dim=-1)
+        return F.normalize(exact(self.video_features(frames)[0]), dim=-1)
 
     def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """frames [N, T, 3, S, S], text features [K, D] -> (video embedding [N, D], cosines [N, K])."""
         features, patches = self.video_features(frames)
-        video = F.normalize(features.float(), dim=-1)
+        video = F.normalize(exact(features), dim=-1)
         return video, products(video, self.prompts(text, patches))
 
 

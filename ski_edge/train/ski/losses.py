@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ski_edge.models.clip import products
+from ski_edge.models.clip import exact, products
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ DISTILLATION = {"mse": distil_mse, "kl": distil_kl, "contrastive": distil_contra
 
 def info_nce(first: Tensor, second: Tensor, scale: Tensor | float) -> Tensor:
     """Rows [N, D] of the same index belong together: cross-entropy of their cosines times `scale`, both ways."""
-    logits = scale * products(F.normalize(first.float(), dim=-1), second)
+    logits = scale * products(F.normalize(exact(first), dim=-1), second)
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
