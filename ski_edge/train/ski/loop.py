@@ -29,7 +29,7 @@ from ski_edge.train.loop import FABRIC, keep_memory
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
 from ski_edge.train.ski.batches import PairBatch, PairBatches
 from ski_edge.train.ski.losses import top1
-from ski_edge.train.ski.networks import Stage, build_pair
+from ski_edge.train.ski.networks import Stage, build_pair, join_video_space
 from ski_edge.train.ski.optim import Average, lr_at, parameter_groups
 from ski_edge.train.ski.pair import Pair
 from ski_edge.train.ski.recipe import SkiRecipe
@@ -252,6 +252,8 @@ class _Run:
         if finished:
             if self.average is not None:
                 self.average.apply(pair)
+            if self.recipe.objective == "cross-projection":
+                join_video_space(pair)
             self._save_models(pair, out)
             parts = {"unseen": self.world.unseen_test, "seen": self.world.seen_test}
             scored = {name: score(pair, self.world, part) for name, part in parts.items()}

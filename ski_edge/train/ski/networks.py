@@ -81,6 +81,22 @@ def class_texts(pair: Pair, names: list[str] | tuple[str, ...], trained: bool = 
     return tuple(sides)
 
 
+@torch.no_grad()
+def join_video_space(pair: Pair) -> None:
+    """After cross-projection: what the skeleton needs to be compared with text moves into the teacher.
+
+    The projection to video goes into its last layer, the student's texts become its own, so that its checkpoint alone
+    is what was trained. Embeddings keep their direction: the map is linear, so it may as well come before the norm.
+    """
+    projection, head = pair.heads["to_video"].weight, pair.teacher.skeleton.head
+    head.weight.copy_(projection @ head.weight)
+    head.bias.copy_(projection @ head.bias)
+    if pair.teacher.text is not None:
+        _take_text(pair.teacher, pair.student, "student")
+    if pair.teacher.label_embeddings is not None:
+        pair.teacher.label_embeddings.copy_(F.normalize(pair.video_text, dim=-1))
+
+
 def _own_texts(teacher: SkeletonCLIP, names: list[str] | tuple[str, ...]) -> Tensor | None:
     """What a teacher that reads no text keeps for its own classes; None where it is asked for others."""
     rows = {name: row for row, name in enumerate(teacher.config.classes)}

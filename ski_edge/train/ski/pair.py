@@ -88,7 +88,8 @@ class Pair(nn.Module):
             if recipe.objective == "feature-projected":
                 self.heads["project"] = ResidualProjection(dim)
             if recipe.objective == "cross-projection":
-                self.heads["to_video"], self.heads["to_skeleton"] = nn.Linear(dim, dim), nn.Linear(dim, dim)
+                # Without biases, so that to_video goes into the teacher's last layer in the end (`join_video_space`)
+                self.heads["to_video"], self.heads["to_skeleton"] = (nn.Linear(dim, dim, bias=False) for _ in range(2))
                 student.requires_grad_(False)
             if recipe.student.residual:
                 if isinstance(student, XCLIP):
@@ -161,10 +162,6 @@ class Pair(nn.Module):
 
     def skeleton_scale(self) -> Tensor | float:
         return self.teacher.scale if self.recipe.temperature == "learned" else 1.0
-
-    def project_skeleton(self, embedding: Tensor) -> Tensor:
-        """The skeleton's embedding [N, D] as it is compared with text: through the projection to video, if learned."""
-        return self.heads["to_video"](embedding) if self.recipe.objective == "cross-projection" else embedding
 
     def _video_text(self) -> Tensor:
         return self.video_text if self.video_text.is_floating_point() else self.student.text_features(self.video_text)

@@ -38,9 +38,7 @@ def score(pair: Pair, world: World, part: np.ndarray) -> Scored:
     device = device_of(pair)
     with evaluating(pair):
         video = _video(pair, world, world.video[part], texts[0], device) if pair.student is not None else None
-        # Projected to video, a skeleton meets the video's texts
-        text = texts[0] if pair.recipe.objective == "cross-projection" else texts[1]
-        skeleton = _skeleton(pair, world, world.skeleton[part], text, device)
+        skeleton = _skeleton(pair, world, world.skeleton[part], texts[1], device)
     return Scored(world.labels[part], video, skeleton)
 
 
@@ -64,10 +62,11 @@ def report(scored: dict[str, Scored], world: World) -> dict[str, Any]:
             both = np.searchsorted(every, np.concatenate([labels, seen_labels]))
             new = np.searchsorted(every, world.unseen)
             among_all = generalised(np.concatenate([unseen, seen])[:, every], both, new)
-            row |= {"gzsl_unseen": among_all.unseen, "seen_top1": zero_shot(seen, seen_labels, world.seen).top1}
-            row |= {"gzsl_seen": among_all.seen, "gzsl_harmonic": among_all.harmonic}
+            own = zero_shot(seen, seen_labels, world.seen)
+            row |= {"seen_top1": own.top1, "seen_mean_class": own.mean_class}
+            row |= {"gzsl_unseen": among_all.unseen, "gzsl_seen": among_all.seen, "gzsl_harmonic": among_all.harmonic}
         else:
-            row["gzsl_unseen"] = measure(unseen[:, every], np.searchsorted(every, labels)).top1
+            row["gzsl_unseen"] = measure(unseen[:, every], np.searchsorted(every, labels)).mean_recall
         out[head] = row
     return out
 
@@ -110,6 +109,6 @@ def _skeleton(
     for start in range(0, len(clips), _BATCH):
         some = load_clips(world.skeletons, clips[start : start + _BATCH], spec)
         batch = np.stack([prepare(clip, spec) for clip in some])
-        embedding = pair.project_skeleton(pair.teacher.encode_skeleton(torch.from_numpy(batch).to(device)))
+        embedding = pair.teacher.encode_skeleton(torch.from_numpy(batch).to(device))
         rows.append((embedding @ text.T).float().cpu().numpy())
     return np.concatenate(rows) if rows else np.zeros((0, len(text)), np.float32)
