@@ -6,6 +6,7 @@ Skeleton classifiers are measured on prepared skeletons, video-text checkpoints 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ def evaluate(
         None, min=1, help="Frames of the video per frame of a view. Default: froster 16, others an equal part each."
     ),
     workers: int = typer.Option(2, min=0, max=256, help="Threads that decode --videos."),
+    tsne: bool = typer.Option(False, "--tsne", help="Also a picture of the clips' embeddings (t-SNE), by class."),
+    maps: int = typer.Option(0, min=0, help="Of so many videos, a picture of where the model looks for their class."),
+    beside: Path = typer.Option(None, help="With --maps: another checkpoint, in the same pictures."),
     out: Path = typer.Option(None, help="Folder for the report and scores.npz. Default: runs/evaluate/NAME."),
     table: list[str] = typer.Option(None, help="Measure nothing, print ski-1 ... ski-5 of the SKI paper, or all."),
     ours: Path = typer.Option(None, help=f"With --table: our numbers, JSON. Default: {_OURS} where it exists."),
@@ -61,29 +65,37 @@ def evaluate(
     folder = model.resolve()
     out = out or Path("runs/evaluate") / (folder.parent.name if folder.name == "checkpoint" else folder.name)
     if videos is not None:
-        found = _Videos(videos, root, checked, _views(views or "1x1"), rate, workers)
+        if beside is not None and not maps:
+            raise BadInput("--beside goes with --maps: of how many videos?")
+        found = _Videos(videos, root, checked, _views(views or "1x1"), rate, workers, tsne, maps, beside)
         with steps(quiet=as_json) as step:
             content = _video_report(model, data, split, found, out, step)
         emit({"report": str(out), **content}, as_json, lambda: _video_text(out, content))
         return
-    if root or checked or views or rate:
-        raise BadInput("--root, --checked, --views and --rate are about videos; give --videos")
+    if root or checked or views or rate or maps or beside:
+        raise BadInput("--root, --checked, --views, --rate, --maps and --beside are about videos; give --videos")
     with steps(quiet=as_json) as step:
         step("reading data")
         from ski_edge.evaluate import measure
         from ski_edge.evaluate.report import write_report
         from ski_edge.evaluate.scores import Scores, write_scores
 
-        classes, spec, classify, about = _open(model)
-        clips, labels, names = _test_part(data, split, spec, classes)
+        opened = _open(model)
+        classes = opened.classes
+        if tsne and opened.embed is None:
+            raise BadInput(f"{model} is a bundle, which keeps no embeddings; --tsne needs its checkpoint")
+        clips, labels, names = _test_part(data, split, opened.spec, classes)
         step(f"classifying {len(clips)} clips")
-        logits = classify(clips)
+        logits = opened.classify(clips)
         metrics = measure(logits, labels)
-        content = write_report(out, metrics, classes, {**about, "data": data.name, "split": split})
+        content = write_report(out, metrics, classes, {**opened.about, "data": data.name, "split": split})
         write_scores(out / "scores.npz", Scores(logits, labels, names, classes))
+        if tsne:
+            step("drawing embeddings")
+            content["embeddings"] = _embeddings(out, opened.embed(clips), labels, classes)
     for note in content.pop("notes", []):
         log(f"note: {note}")
-    emit({"report": str(out), **content}, as_json, lambda: text(out, metrics))
+    emit({"report": str(out), **content}, as_json, lambda: "\n".join([text(out, metrics), *_pictures(content)]))
 
 
 def text(out: Path, metrics: Any) -> str:
@@ -104,6 +116,20 @@ class _Videos:
     views: tuple[int, int]
     rate: int | None
     workers: int
+    tsne: bool
+    maps: int
+    beside: Path | None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A skeleton classifier, from a checkpoint or a bundle."""
+
+    classes: tuple[str, ...]
+    spec: Any  # SkeletonInput
+    classify: Callable[[Any], Any]  # clips -> logits
+    embed: Callable[[Any], Any] | None  # clips -> features [N, D]
+    about: dict[str, Any]
 
 
 def _views(text: str) -> tuple[int, int]:
@@ -125,20 +151,25 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
     from ski_edge.data.video import open_videos
     from ski_edge.evaluate.report import write_report
     from ski_edge.evaluate.scores import Scores, write_scores
-    from ski_edge.evaluate.video import measure_videos, open_test, sum_policy, video_logits, views_of
+    from ski_edge.evaluate.attention import draw_maps, shared_views
+    from ski_edge.evaluate.video import measure_videos, open_test, run_videos, sum_policy, views_of
     from ski_edge.models import load_model
     from ski_edge.models.clip import ClipModel
 
     opened = open_data(data)
     test = open_test(opened, videos := open_videos(found.path, opened.index.classes, found.root, found.checked), split)
-    network = load_model(model)
-    config = network.config
-    if not isinstance(network, ClipModel):
-        raise BadInput(f"{model} is a {config.model}, which sees skeletons; leave --videos away")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    networks = {}
+    for path in [model, *([found.beside] if found.beside is not None else [])]:
+        networks[str(path)] = network = load_model(path).to(device)
+        if not isinstance(network, ClipModel):
+            raise BadInput(f"{path} is a {network.config.model}, which sees skeletons; leave --videos away")
+    network = networks[str(model)]
+    config = network.config
+    shared_views(networks)  # before anything is measured
     views = views_of(config, found.views, found.rate)
     tell = _every_tenth(step)
-    logits = video_logits(network.to(device), videos, test, views, workers=found.workers, progress=tell)
+    logits, embeddings = run_videos(network, videos, test, views, workers=found.workers, progress=tell)
     result = measure_videos(logits, test, sum_policy(config))
     about: dict[str, Any] = {"model": config.model, "arch": config.arch, "weights": config.weights}
     about |= {"device": str(device), "data": data.name, "videos": found.path.name, "split": split}
@@ -153,9 +184,22 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
     if result.general_scores is not None:
         every = Scores(result.general_scores, test.labels, test.names, test.classes)
         write_scores(out / "scores-generalised.npz", every)
+    if found.tsne:
+        step("drawing embeddings")
+        content["embeddings"] = _embeddings(out, embeddings, test.labels, test.classes)
+    if found.maps:
+        step(f"drawing where it looks in {found.maps} videos")
+        content["maps"] = [str(path) for path in draw_maps(networks, videos, test, found.maps, out / "maps")]
     for note in content.pop("notes", []):
         log(f"note: {note}")
     return content
+
+
+def _embeddings(out: Path, rows: Any, labels: Any, classes: tuple[str, ...]) -> str:
+    """Writes embeddings.png; how its places were made."""
+    from ski_edge.evaluate.pictures import embedding_picture
+
+    return embedding_picture(out / "embeddings.png", rows, labels, classes)
 
 
 def _every_tenth(step: Any) -> Any:
@@ -186,7 +230,13 @@ def _video_text(out: Path, content: dict[str, Any]) -> str:
     if content["clips_without_video"]:
         lines.append(f"{content['clips_without_video']} test clips have no video ({content['left_out']} left out)")
     lines.append(f"{out}: metrics.json, per_class.csv, confusion.csv, confusion.png, scores.npz")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_pictures(content)])
+
+
+def _pictures(content: dict[str, Any]) -> list[str]:
+    """Lines on the pictures that were asked for."""
+    lines = [f"embeddings.png: {content['embeddings']}"] if "embeddings" in content else []
+    return [*lines, f"maps/: {len(content['maps'])} videos"] if "maps" in content else lines
 
 
 def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) -> None:
@@ -202,15 +252,14 @@ def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) 
     emit(content, as_json, lambda: render_tables(names, numbers, "markdown" if markdown else "text"))
 
 
-def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
-    """(classes, SkeletonInput, clips -> logits, what to write down) of a checkpoint or a bundle."""
+def _open(model: Path) -> _Opened:
     if (model / "config.json").is_file():
         from ski_edge.errors import require
 
         require("torch", "train", "evaluating a checkpoint")
         import torch
 
-        from ski_edge.evaluate.classify import classify, own_classes
+        from ski_edge.evaluate.classify import classify, embed, own_classes
         from ski_edge.models import load_model
         from ski_edge.models.pose import PoseNetwork
         from ski_edge.models.skeletonclip import SkeletonCLIP
@@ -227,7 +276,13 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
         network.to(device)
         about = {"model": config.model, "arch": config.arch, "weights": config.weights, "device": str(device)}
         own = network.config
-        return own.class_names, own.skeleton, lambda clips: classify(network, clips, device), about
+        return _Opened(
+            own.class_names,
+            own.skeleton,
+            lambda clips: classify(network, clips, device),
+            lambda clips: embed(network, clips, device),
+            about,
+        )
     from ski_edge.evaluate.windows import over_windows
     from ski_edge.runtime import PoseSession, find_bundle, open_bundle, shipped
 
@@ -240,7 +295,7 @@ def _open(model: Path) -> tuple[tuple[str, ...], Any, Any, dict[str, Any]]:
     about = {"model": manifest.model, "arch": manifest.arch, "weights": manifest.provenance.weights}
     about |= {"backend": session.backend, "device": str(session.device), "precision": manifest.precision.asked}
     spec = manifest.skeleton
-    return session.classes, spec, lambda clips: over_windows(session.classify, clips, spec), about
+    return _Opened(session.classes, spec, lambda clips: over_windows(session.classify, clips, spec), None, about)
 
 
 def _test_part(data: Path, split_name: str, spec: Any, classes: tuple[str, ...]) -> tuple[Any, Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ski_edge.data.video import VideoSource
+from ski_edge.data.video.views import Views, view_clip
 from ski_edge.errors import BadInput, require
 from ski_edge.evaluate.classify import evaluating
+from ski_edge.evaluate.video import VideoTest, class_texts, views_of
 from ski_edge.models.clip import ClipModel
+from ski_edge.models.pixels import normalise
 
 _STRENGTH = 0.65  # of the colours over the frame, at the hottest place
 
@@ -110,7 +114,7 @@ def overlay(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return np.rint((1 - heat) * grey + heat * np.array([255.0, 0, 0])).astype(np.uint8)
 
 
-def picture(path: Path, frames: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+def picture(path: Path, frames: np.ndarray, rows: Sequence[tuple[str, np.ndarray]], title: str = "") -> None:
     """PNG: the frames uint8 [T, H, W, 3], and under them one row of overlays per (name, maps [T, h, w])."""
     require("matplotlib", "plot", "the picture")
     from matplotlib.figure import Figure
@@ -124,4 +128,40 @@ def picture(path: Path, frames: np.ndarray, rows: Sequence[tuple[str, np.ndarray
             place.imshow(frame)
             place.set_xticks([])
             place.set_yticks([])
+    if title:
+        figure.suptitle(title, fontsize=9, parse_math=False)
     figure.savefig(path, dpi=110)
+
+
+def shared_views(models: Mapping[str, ClipModel]) -> Views:
+    """One view of a video, as all of these models take it."""
+    specs = {name: views_of(model.config) for name, model in models.items()}
+    first, views = next(iter(specs.items()))
+    for name, other in specs.items():
+        if other != views:
+            raise BadInput(f"{first} and {name} take other frames ({views!r}; {other!r}); they fit into no one picture")
+    return views
+
+
+def draw_maps(
+    models: Mapping[str, ClipModel], videos: VideoSource, test: VideoTest, count: int, folder: Path
+) -> list[Path]:
+    """`folder/NAME.png` of `count` test videos, class after class: the frames, and where each model looks for the
+    video's own class. One view; models must take the same frames.
+    """
+    views = shared_views(models)
+    folder.mkdir(parents=True, exist_ok=True)
+    turn = np.array([np.sum(test.labels[:i] == label) for i, label in enumerate(test.labels)])  # of its class
+    chosen = np.lexsort([test.labels, turn])[:count]
+    texts = {name: class_texts(model, test.classes) for name, model in models.items()}
+    paths = []
+    for place in chosen:
+        frames = view_clip(videos, int(test.clips[place]), views)[0]
+        rows = []
+        for name, model in models.items():
+            pixels = normalise(torch.from_numpy(frames).to(texts[name].device), model.config.preprocessing)
+            rows.append((name, relevance(model, pixels, texts[name], int(test.labels[place]))))
+        safe = str(test.names[place]).replace("/", "-")
+        paths.append(folder / f"{safe}.png")
+        picture(paths[-1], frames, rows, f"{safe}: {test.classes[int(test.labels[place])]}")
+    return paths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -61,11 +61,27 @@ def classify(model: nn.Module, clips: Sequence[np.ndarray], device: torch.device
     return over_windows(lambda parts: run(model, np.stack([prepare(p, spec) for p in parts]), device), clips, spec)
 
 
-def run(model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
-    """Network inputs float32 [N, 3, T, V, M] -> logits float32 [N, K], in batches."""
+def embed(model: PoseNetwork, clips: Sequence[np.ndarray], device: torch.device | str = "cpu") -> np.ndarray:
+    """As `classify`, but what comes before the last layer: features float32 [N, D], averaged over windows."""
+    spec = model.config.skeleton
+
+    def features(parts: Sequence[np.ndarray]) -> np.ndarray:
+        return run(model, np.stack([prepare(part, spec) for part in parts]), device, model.features)
+
+    return over_windows(features, clips, spec)
+
+
+def run(
+    model: nn.Module,
+    inputs: np.ndarray,
+    device: torch.device | str = "cpu",
+    call: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> np.ndarray:
+    """Network inputs float32 [N, 3, T, V, M] -> logits float32 [N, K] (or what `call` gives), in batches."""
+    call = call or model
     with evaluating(model):
         parts = [
-            model(torch.from_numpy(inputs[i : i + _BATCH]).to(device)).float().cpu().numpy()
+            call(torch.from_numpy(inputs[i : i + _BATCH]).to(device)).float().cpu().numpy()
             for i in range(0, len(inputs), _BATCH)
         ]
     return np.concatenate(parts)

@@ -135,7 +135,7 @@ def class_texts(model: ClipModel, names: Sequence[str]) -> Tensor:
     return model.label_embeddings[[rows[name] for name in names]]
 
 
-def video_logits(
+def run_videos(
     model: ClipModel,
     videos: VideoSource,
     test: VideoTest,
@@ -143,11 +143,16 @@ def video_logits(
     *,
     workers: int = 0,
     progress: Progress = lambda done, total: None,
-) -> np.ndarray:
-    """float32 [N, V, C], as the model's loss saw them: cosines times its temperature, if it was trained with one."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits float32 [N, V, C], embeddings float32 [N, D]).
+
+    Logits are as the model's loss saw them: cosines times its temperature, if it was trained with one. Embeddings are
+    the video's own, the mean over its views.
+    """
     device = model.clip.logit_scale.device
     source = ShortVideos(videos, views.short) if isinstance(videos, VideoFiles) else videos
     rows: list[np.ndarray] = []
+    embeddings: list[np.ndarray] = []
     with evaluating(model):
         text = class_texts(model, test.classes).to(device)
         scale = float(model.clip.logit_scale.exp()) if model.config.trained_logit_scale else 1.0
@@ -155,10 +160,11 @@ def video_logits(
         size = max(1, _BATCH // count)
         for _, frames in view_batches(source, test.clips, views, size, workers):
             pixels = normalise(torch.from_numpy(frames).to(device).flatten(0, 1), model.config.preprocessing)
-            parts = [model.compare(part, text)[1] for part in pixels.split(_BATCH)]
-            rows.append((scale * torch.cat(parts)).float().cpu().numpy().reshape(-1, count, len(text)))
+            seen, cosines = map(torch.cat, zip(*(model.compare(p, text) for p in pixels.split(_BATCH)), strict=True))
+            rows.append((scale * cosines).float().cpu().numpy().reshape(-1, count, len(text)))
+            embeddings.append(seen.unflatten(0, (-1, count)).mean(dim=1).float().cpu().numpy())
             progress(sum(map(len, rows)), len(test.clips))
-    return np.concatenate(rows)
+    return np.concatenate(rows), np.concatenate(embeddings)
 
 
 def measure_videos(logits: np.ndarray, test: VideoTest, policy: Sum) -> VideoScores:

@@ -22,17 +22,17 @@ from torch import nn
 from ski_edge.data.clips import check_rate, load_clips
 from ski_edge.data.splits import split, validation_part
 from ski_edge.data.store import open_data
-from ski_edge.errors import BadInput, require
+from ski_edge.errors import BadInput
 from ski_edge.evaluate.classify import classify
 from ski_edge.evaluate.metrics import measure
 from ski_edge.files import write_json
 from ski_edge.models import create_model, save_model
 from ski_edge.train.batches import ClipBatches
+from ski_edge.train.fabric import open_fabric
 from ski_edge.train.live import LiveBatches
 from ski_edge.train.recipe import Recipe
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
 
-FABRIC = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 Report = Callable[[dict[str, Any], int], None]  # (row of log.csv, epochs in all)
 
 
@@ -60,9 +60,6 @@ def train(
 
     stop_after_s: stop after the epoch that passes this many seconds, to be resumed; the result says finished: false.
     """
-    lightning = require("lightning", "train", "training")
-    if recipe.precision == "fp16" and not torch.cuda.is_available():
-        raise BadInput("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     folder = RunFolder(out)
     if os.environ.get("RANK", "0") == "0":  # the others would meet the folder that the first has just made
         folder.check(recipe, resume)
@@ -70,10 +67,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     keep_memory()
-    # Fabric learns world size and rank from torchrun's variables; alone it is one process on the best device there is.
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    fabric = lightning.Fabric(accelerator="auto", devices=world, precision=FABRIC[recipe.precision])
-    fabric.launch()
+    fabric = open_fabric(recipe.precision)
     _check_processes(recipe, fabric)
     data = load(recipe, fabric.device)
     model = create_model(

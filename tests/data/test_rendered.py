@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ski_edge.data import ucla, utd
-from ski_edge.data.rendered import OBJECTS, Look, draw_look, render
+from ski_edge.data.rendered import OBJECTS, Look, draw_look, render, silhouette
 from ski_edge.data.rendered.body import body
 from ski_edge.data.rendered.stage import Stage, set_stage
 from ski_edge.errors import BadInput
@@ -18,6 +18,7 @@ from ski_edge.testing.skeletons import moving_skeleton
 
 pytest.importorskip("cv2")
 NAMES = ("kinect20", "utd20", "ntu25")
+COLOURS = ("skin", "shirt", "trousers", "shoes", "hair")
 # A person who stands and faces the camera, left side at the smaller x, metres; right hand held out to the side
 STANDING = {
     **{"head": (0, 1.6, 3), "neck": (0, 1.48, 3), "shoulder": (0.18, 1.4, 3), "elbow": (0.45, 1.35, 3)},
@@ -167,6 +168,23 @@ def test_people_stand_upright_in_front_of_a_tilted_sensor():
     clip = standing("kinect20", 1)
     plain, tilted = (person_box(c, "kinect20", look(5)) for c in (clip, clip @ tilt.T))
     assert tilted == pytest.approx(plain, abs=0.01)
+
+
+@pytest.mark.parametrize("held", [None, "ball"])
+def test_the_silhouette_is_where_the_person_is_drawn(held):
+    """Another person in the same place changes the picture inside it (and in their shadow), and nowhere else."""
+    one = look(4, held)
+    dark, bright = (
+        dataclasses.replace(one, people=tuple(dataclasses.replace(p, **dict.fromkeys(COLOURS, c)) for p in one.people))
+        for c in ((10, 10, 10), (240, 240, 240))
+    )
+    clip = standing("kinect20")
+    mask = silhouette(clip, "kinect20", one, 112)
+    assert (mask.shape, mask.dtype) == ((2, 112, 112), bool)
+    differs = changed(*(render(clip, "kinect20", each, 112) for each in (dark, bright)))
+    assert mask.mean() > 0.03
+    assert (differs & ~mask).sum() < 0.15 * mask.sum()  # half a pixel of edge
+    assert (mask & ~differs).sum() < (0.15 if held else 0.05) * mask.sum()  # what is held hides some
 
 
 def test_left_of_the_data_is_left_in_the_picture():

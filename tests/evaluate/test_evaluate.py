@@ -129,6 +129,12 @@ def test_checkpoint_and_bundle_agree_on_real_clips(untrained, waving, cli, tmp_p
         assert {p.name for p in (tmp_path / kind).iterdir()} == {
             *("metrics.json", "per_class.csv", "confusion.csv", "confusion.png", "scores.npz"),
         }
+    code, out, _ = cli(
+        "evaluate", untrained / "ckpt", "--data", waving, "--split", "odd-even", "--out", tmp_path, "--tsne"
+    )
+    assert code == 0
+    assert "embeddings.png: " in out
+    assert (tmp_path / "embeddings.png").stat().st_size > 5000
     assert results[0]["top1"] == results[1]["top1"]
     a, b = (read_scores(tmp_path / kind / "scores.npz") for kind in ("ckpt", "bundle"))
     np.testing.assert_allclose(a.logits, b.logits, atol=1e-4)
@@ -156,6 +162,11 @@ def test_checkpoint_and_bundle_agree_on_real_clips(untrained, waving, cli, tmp_p
 def test_what_evaluate_is_told(untrained, waving, fails_clean, arguments, says):
     arguments = [argument.replace("{data}", str(waving)) for argument in arguments]
     fails_clean("evaluate", untrained / "ckpt", *arguments, says=says)
+
+
+def test_a_bundle_keeps_no_embeddings(untrained, waving, fails_clean):
+    asked = ("--data", waving, "--split", "odd-even", "--tsne")
+    fails_clean("evaluate", untrained / "bundle", *asked, says="keeps no embeddings; --tsne needs its checkpoint")
 
 
 def test_other_classes_are_refused(waving, fails_clean, tmp_path_factory):

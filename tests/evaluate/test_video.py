@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from ski_edge.data.splits import zero_shot_classes
 from ski_edge.data.store import open_data
 from ski_edge.data.video import open_videos
 from ski_edge.evaluate.scores import read_scores
-from ski_edge.evaluate.video import measure_videos, open_test, sum_policy, video_logits, views_of
+from ski_edge.evaluate.video import measure_videos, open_test, run_videos, sum_policy, views_of
 from ski_edge.models import load_model, save_model
 from ski_edge.models.clip import tokenize
 from ski_edge.models.convert_towers import PROMPTS
@@ -92,22 +93,53 @@ def test_equal_parts_and_four_by_three(place):
     """The middle of each part of the clip, as the device takes it; of several views the scores are added."""
     data, source, model = open_data(place / "data"), open_videos(place / "rgb", CLASSES), load_model(place / "xclip")
     test = open_test(data, source, "48/12")
-    one = video_logits(model, source, test, views_of(model.config))
+    one, embeddings = run_videos(model, source, test, views_of(model.config))
     frames = source.read(int(test.clips[0]), sample_indices(9, 4))
     clip = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
     with torch.no_grad():
         wanted = model(clip, [model.config.text.template.replace("{}", name) for name in test.classes])
     np.testing.assert_allclose(one[0], wanted.numpy(), rtol=1e-3, atol=1e-3)
     done = []
-    many = video_logits(
+    many, _ = run_videos(
         model, source, test, views_of(model.config, (4, 3)), workers=2, progress=lambda *counts: done.append(counts)
     )
     assert many.shape == (6, 12, 12)
+    assert embeddings.shape == (6, 64)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
     assert done[-1] == (6, 6)
     assert np.abs(many - many[:, :1]).max() > 1e-3
     found = measure_videos(many, test, sum_policy(model.config))
     power = np.exp(many.astype(np.float64) - many.max(axis=-1, keepdims=True))
     np.testing.assert_allclose(found.scores, (power / power.sum(axis=-1, keepdims=True)).sum(axis=1), rtol=1e-5)
+
+
+def test_pictures_of_embeddings_and_of_where_two_models_look(cli, place, tmp_path):
+    """Maps are of the videos' own classes, class after class; two models stand in one picture."""
+    shown = ("--tsne", "--maps", 3, "--beside", place / "other")
+    other = load_model(place / "ski-vificlip")
+    with torch.no_grad():
+        other.clip.visual.proj.mul_(-1)
+    save_model(other, place / "other")
+    code, out, err = cli(*arguments(place), "--out", tmp_path / "out", *shown, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["embeddings"].startswith(("t-SNE", "PCA"))
+    assert (tmp_path / "out" / "embeddings.png").stat().st_size > 5000
+    drawn = [Path(path) for path in found["maps"]]
+    assert len({path.stem[-3:] for path in drawn}) == 3  # three classes
+    for path in drawn:
+        one = cv2.imread(str(path))
+        assert one.shape[1] > one.shape[0] > 200
+    code, out, _ = cli(*arguments(place), "--out", tmp_path / "again", "--maps", 1)
+    assert code == 0
+    assert "maps/: 1 videos" in out
+    alone = cv2.imread(str(next((tmp_path / "again" / "maps").iterdir())))
+    assert cv2.imread(str(drawn[0])).shape[0] > alone.shape[0]  # a row more
+
+
+def test_models_in_one_picture_take_the_same_frames(fails_clean, place):
+    says = "take other frames"
+    fails_clean(*arguments(place), "--maps", 1, "--beside", place / "froster", says=says)
 
 
 def test_a_rule_tests_the_seen_classes_too(cli, place, tmp_path):
@@ -155,7 +187,7 @@ def test_a_converted_phase_two_answers(cli, place, tmp_path):
     official_phase_two(reads, novel[::-1], tmp_path / "ckpt_epoch_1.pth")
     data, source = open_data(place / "data"), open_videos(place / "rgb", CLASSES)
     test = open_test(data, source, "48/12")
-    wanted = video_logits(reads, source, test, views_of(reads.config)) / float(reads.clip.logit_scale.detach().exp())
+    wanted = run_videos(reads, source, test, views_of(reads.config))[0] / float(reads.clip.logit_scale.detach().exp())
     settings = {
         name: ["--set", f"{name}={tmp_path / file}"] for name, file in (("classes", "novel.txt"), ("base", "clip"))
     }
@@ -170,7 +202,7 @@ def test_a_converted_phase_two_answers(cli, place, tmp_path):
         model.config = model.config.model_copy(update={"video": reads.config.video})  # four frames, as the other
         assert (model.config.model, model.config.reads_text) == ("ski-vificlip", name == "base")
         # No temperature: a view's softmax is of the cosines, as in the official code
-        got = video_logits(model, source, test, views_of(model.config))
+        got, _ = run_videos(model, source, test, views_of(model.config))
         np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-3)  # prompts went through float16
         code, _, err = cli(*arguments(tmp_path, name, place=place), "--out", tmp_path / f"{name}-report")
         assert code == 0, err
@@ -211,6 +243,8 @@ def test_videos_that_are_not_there(cli, place, tmp_path):
         ({"--views": "0x1"}, "must be views in time x crops"),
         ({"--videos": None}, "which sees videos; give --videos"),
         ({"--videos": None, "--views": "1x1"}, "are about videos; give --videos"),
+        ({"--videos": None, "--maps": "3"}, "are about videos; give --videos"),
+        ({"--beside": "other"}, "--beside goes with --maps"),
         ({"--checked": "nothing.json"}, "nothing.json"),
     ],
 )

@@ -11,13 +11,13 @@ stage.py       all of these for one clip, level and in metres
 coordinates.py pixels with a fraction, for OpenCV
 paint.py       shapes -> pixels, far to near
 shadow.py      their shadows on the floor
-clips.py       `render`
+clips.py       `render`, `silhouette`
 world.py       which clips a data set is drawn as: looks, and objects that go with classes
 source.py      all of them, drawn once and kept
 """
 
-from ski_edge.data.rendered.clips import render
+from ski_edge.data.rendered.clips import render, silhouette
 from ski_edge.data.rendered.look import Look, draw_look
 from ski_edge.data.rendered.objects import OBJECTS
 
-__all__ = ["OBJECTS", "Look", "draw_look", "render"]
+__all__ = ["OBJECTS", "Look", "draw_look", "render", "silhouette"]

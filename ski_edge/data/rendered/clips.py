@@ -1,7 +1,8 @@
-"""`render`: a skeleton sequence and a look -> a clip."""
+"""`render`: a skeleton sequence and a look -> a clip; `silhouette`: where its people are."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,7 @@ def render(sequence: np.ndarray, layout: str | Path | Layout, look: Look, size: 
     A pure function of its arguments. x is to the right in the picture: where a data set is mirrored, so is its clip.
     Joints of layouts that have a head, shoulders, elbows, wrists, hips, knees and ankles (kinect20, utd20, ntu25, ...).
     """
-    layout = get_layout(layout)
-    check_layout(layout)
-    clip = check_sequence(sequence, layout)
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not _SMALLEST <= size <= _LARGEST:
-        raise BadInput(f"size must be a whole number of pixels from {_SMALLEST} to {_LARGEST}, got {size!r}")
-    size = int(size)
+    clip, layout, size = _checked(sequence, layout, size)
     cv2 = require("cv2", "video", "drawing skeletons")
     stage = set_stage(clip, layout, look, _FINER * size)
     backdrop = draw_background(stage.room, stage.camera, look, cv2)
@@ -49,6 +45,31 @@ def render(sequence: np.ndarray, layout: str | Path | Layout, look: Look, size: 
         small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
         cv2.add(small, noise[frame], out, dtype=cv2.CV_8U)
     return frames
+
+
+def silhouette(sequence: np.ndarray, layout: str | Path | Layout, look: Look, size: int = 112) -> np.ndarray:
+    """Where people are in what `render` draws of the same arguments: bool [T, size, size]. Held things are not people."""
+    clip, layout, size = _checked(sequence, layout, size)
+    cv2 = require("cv2", "video", "drawing skeletons")
+    stage = set_stage(clip, layout, look, _FINER * size)
+    painter = Painter(stage.camera, look, cv2)
+    scene = painter.prepare(stage.people, len(clip))
+    white = ((0, (255.0, 255.0, 255.0)),)  # each shape's whole outline
+    scene = replace(scene, strokes=(white,) * len(scene.strokes))
+    masks = np.empty((len(clip), size, size), bool)
+    for frame, mask in enumerate(masks):
+        picture = np.zeros((_FINER * size, _FINER * size, 3), np.uint8)
+        painter.paint(picture, scene, frame)
+        mask[:] = cv2.resize(picture[..., 0], (size, size), interpolation=cv2.INTER_AREA) > 127
+    return masks
+
+
+def _checked(sequence: np.ndarray, layout: str | Path | Layout, size: int) -> tuple[np.ndarray, Layout, int]:
+    layout = get_layout(layout)
+    check_layout(layout)
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not _SMALLEST <= size <= _LARGEST:
+        raise BadInput(f"size must be a whole number of pixels from {_SMALLEST} to {_LARGEST}, got {size!r}")
+    return check_sequence(sequence, layout), layout, int(size)
 
 
 class _Noise:

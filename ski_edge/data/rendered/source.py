@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from ski_edge.data.rendered.captions import GROUPS, describe
-from ski_edge.data.rendered.clips import render
-from ski_edge.data.rendered.look import draw_look
+from ski_edge.data.rendered.clips import render, silhouette
+from ski_edge.data.rendered.look import Look, draw_look
 from ski_edge.data.rendered.objects import OBJECTS
 from ski_edge.data.rendered.world import RenderedFrames, RenderedWorld, held_object, move_arms
 from ski_edge.data.store import CLIPS, INDEX, SkeletonData, open_data
@@ -125,15 +125,26 @@ def _draw_piece(job: tuple[str, World, int, int]) -> tuple[np.ndarray, np.ndarra
 
 
 def _draw_clip(data: SkeletonData, world: RenderedWorld, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """A whole clip of skeleton number // looks. Nothing is said of it."""
+    """A whole clip. Nothing is said of it."""
+    sequence, look = _clip(data, world, number)
+    return render(sequence, data.index.layout, look, world.size), np.zeros(len(GROUPS), np.int64)
+
+
+def bodies(data: SkeletonData, world: RenderedWorld, number: int) -> np.ndarray:
+    """Where people are in clip `number` of `render_data`: bool [frames, size, size]."""
+    sequence, look = _clip(data, world, number)
+    return silhouette(sequence, data.index.layout, look, world.size)
+
+
+def _clip(data: SkeletonData, world: RenderedWorld, number: int) -> tuple[np.ndarray, Look]:
+    """What is drawn of skeleton number // looks: float [frames, M, V, 3], and how."""
     skeleton, look = divmod(number, world.looks)
     entry, sequence = data.index.clips[skeleton], data[skeleton]
     seen = _seen(data, skeleton)
     moments = np.rint(np.linspace(seen[0], seen[-1], world.frames)).astype(int)
     rng = np.random.default_rng([world.seed, skeleton, look])
     held = held_object(world, data.index.classes[entry.label], entry.label, rng) if entry.label >= 0 else None
-    clip = render(sequence[moments], data.index.layout, draw_look(rng, held), world.size)
-    return clip, np.zeros(len(GROUPS), np.int64)
+    return sequence[moments], draw_look(rng, held)
 
 
 def _draw_frame(data: SkeletonData, world: RenderedFrames, number: int) -> tuple[np.ndarray, np.ndarray]:

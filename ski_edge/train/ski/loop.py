@@ -6,6 +6,7 @@ was killed and resumed ends with the weights of one that was not (same machine, 
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -17,15 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ski_edge.errors import BadInput, require
+from ski_edge.errors import BadInput
 from ski_edge.evaluate.scores import Scores, write_scores
 from ski_edge.files import write_json
 from ski_edge.models import save_model
 from ski_edge.models.clip import ClipModel
 from ski_edge.models.skeletonclip import SkeletonCLIP
-from ski_edge.train.loop import FABRIC, keep_memory
+from ski_edge.train.fabric import clip_sharded, gathered, open_fabric, scattered, scattered_optimiser, share_loose
+from ski_edge.train.loop import keep_memory
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
 from ski_edge.train.ski.batches import PairBatch, PairBatches
 from ski_edge.train.ski.losses import top1
@@ -57,9 +60,6 @@ def train_ski(
 
     stage: gives the checkpoint folder of a recipe that comes before; drawing: told how many clips are drawn.
     """
-    lightning = require("lightning", "train", "training")
-    if recipe.optim.precision == "fp16" and not torch.cuda.is_available():
-        raise BadInput("optim.precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     folder = RunFolder(out)
     first = os.environ.get("RANK", "0") == "0"
     if first:
@@ -73,15 +73,15 @@ def train_ski(
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if recipe.optim.batch_size % size:
         raise BadInput(f"optim.batch_size {recipe.optim.batch_size} does not divide among {size} processes")
-    fabric = lightning.Fabric(accelerator="auto", devices=size, precision=FABRIC[recipe.optim.precision])
-    fabric.launch()
+    fabric = open_fabric(recipe.optim.precision, recipe.optim.shard)
     world = open_world(recipe, drawing)
     pair = build_pair(recipe, world, stage)
     state = folder.open(recipe, resume) if fabric.is_global_zero else None
     state = fabric.broadcast(state)
     run = _Run(recipe, world, pair, fabric, folder, state)
     finished = run.train(began, stop_after_s, report)
-    return run.conclude(finished) if fabric.is_global_zero else {}
+    trained = run.trained(finished)
+    return run.conclude(finished, trained) if trained is not None else {}
 
 
 class _Run:
@@ -95,8 +95,7 @@ class _Run:
         spec = pair.teacher.config.backbone.skeleton if isinstance(pair.teacher, SkeletonCLIP) else None
         self.batches = PairBatches(recipe, world, spec, fabric.device)
         self.steps = -(-len(self.batches) // optim.accumulate)  # of the optimiser, per epoch
-        groups = parameter_groups(pair, optim)
-        optimiser = torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+        groups = parameter_groups(pair, optim)  # freezes, so it comes before the network is shared
         if optim.checkpoint_activations and pair.student is not None:
             pair.student.clip.set_grad_checkpointing(True)
         self.epoch, self.step, self.seconds = 0, 0, 0.0  # step: batches of the epoch that are done
@@ -105,13 +104,19 @@ class _Run:
             self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
             if fabric.is_global_zero:
                 folder.trim_log(self.epoch)
-        self.model, self.optimiser = fabric.setup(torch.compile(pair) if optim.compile else pair, optimiser)
+        # Measuring needs a whole network: the one that was there before it was sharded
+        self.whole = copy.deepcopy(pair) if optim.shard and fabric.is_global_zero else pair
+        self.model = fabric.setup_module(torch.compile(pair) if optim.compile else pair)
+        if optim.shard:
+            groups = parameter_groups(pair, optim)  # its parameters are new objects
+        optimiser = torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+        self.optimiser = fabric.setup_optimizers(optimiser)
         self.average = None
         if optim.average != "none":
             self.average = Average(pair, optim.ema_decay if optim.average == "ema" else None)
         self.totals: dict[str, float] = {}
         if state is not None:
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load_state_dict(scattered_optimiser(state["optimiser"], optimiser))
             self.totals = state["totals"]
             if state["scaler"]:
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -192,7 +197,11 @@ class _Run:
         lr = lr_at(optim, done, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group["factor"]
-        if optim.clip_norm:
+        if optim.shard:
+            share_loose(self.network, self.fabric.world_size)
+        if optim.clip_norm and optim.shard:
+            clip_sharded(self.network, optim.clip_norm)
+        elif optim.clip_norm:
             self.fabric.clip_gradients(self.model, self.optimiser, max_norm=optim.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -206,7 +215,8 @@ class _Run:
     def _check_weights(self) -> None:
         """A loss can stay finite while a clip of huge numbers has spoilt BatchNorm's statistics."""
         for name, tensor in self.network.state_dict().items():
-            if not torch.isfinite(tensor).all():
+            own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            if not torch.isfinite(own).all():
                 raise BadInput(
                     f"{name} is not finite after epoch {self.epoch}; lower optim.lr (now {self.recipe.optim.lr:g}) or "
                     "look for clips with huge numbers: ski-edge data check"
@@ -219,24 +229,35 @@ class _Run:
         return dict(zip(self.totals, means.tolist(), strict=True))
 
     def _save(self) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        self.folder.save_state(
-            {
-                "model": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "scaler": self.fabric.strategy.precision.state_dict(),  # of fp16's loss scale; else empty
-                "average": self.average.state_dict() if self.average is not None else {},
-                "epoch": self.epoch,
-                "step": self.step,
-                "totals": self.totals,
-                "seconds": self.seconds,
-            }
-        )
+        state = {
+            "model": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),  # of fp16's loss scale; else empty
+            "average": self.average.state_dict() if self.average is not None else {},
+            "epoch": self.epoch,
+            "step": self.step,
+            "totals": self.totals,
+            "seconds": self.seconds,
+        }
+        if self.recipe.optim.shard:
+            state = gathered(state)
+        if self.fabric.is_global_zero:
+            self.folder.save_state(state)
 
-    def conclude(self, finished: bool) -> dict[str, Any]:
+    def trained(self, finished: bool) -> Pair | None:
+        """The whole network, with averaged weights if the run is over, in the first process; all must come here."""
+        if finished and self.average is not None:
+            self.average.apply(self.network)
+        if self.recipe.optim.shard:
+            weights = gathered(self.network.state_dict())
+            if self.fabric.is_global_zero:
+                self.whole.load_state_dict(weights)
+                self.whole.to(self.fabric.device)
+        return self.whole if self.fabric.is_global_zero else None
+
+    def conclude(self, finished: bool, pair: Pair) -> dict[str, Any]:
         """Write the checkpoints, measure them on classes seen and unseen, write result.json."""
-        pair, out = self.network, self.folder.folder
+        out = self.folder.folder
         result: dict[str, Any] = {
             "finished": finished,
             "epochs": self.epoch,
@@ -250,8 +271,6 @@ class _Run:
             "torch": torch.__version__,
         }
         if finished:
-            if self.average is not None:
-                self.average.apply(pair)
             if self.recipe.objective == "cross-projection":
                 join_video_space(pair)
             self._save_models(pair, out)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ski_edge.errors import BadInput
+from ski_edge.train.fabric import scattered
 from ski_edge.train.ski.recipe import Optim
 
 
@@ -83,7 +84,7 @@ class Average:
     def load_state_dict(self, state: dict[str, object]) -> None:
         self.count = state["count"]
         for name, tensor in state["tensors"].items():
-            self.tensors[name].copy_(tensor)
+            self.tensors[name].copy_(scattered(tensor, self.tensors[name]))
 
 
 def _weights(model: nn.Module) -> Iterable[tuple[str, Tensor]]:

@@ -122,12 +122,15 @@ class Optim(Contract):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     checkpoint_activations: bool = False  # compute towers twice instead of keeping their activations
     compile: bool = False
+    shard: bool = False  # FSDP: gradients and AdamW's moments divided among the processes (ViT-L)
     save_every: int = Field(0, ge=0)  # steps between saved states inside an epoch; 0: after epochs only
 
     @model_validator(mode="after")
     def _average_begins(self) -> Optim:
         if self.average == "epochs" and self.average_from > self.epochs:
             raise ValueError(f"average_from {self.average_from} comes after the last of {self.epochs} epochs")
+        if self.shard and self.compile:
+            raise ValueError("shard and compile exclude each other; leave one away")
         return self
 
 

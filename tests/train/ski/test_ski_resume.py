@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 from ski_edge.errors import BadInput
+from ski_edge.models import load_model
 from ski_edge.train.ski.loop import train_ski
 
 # A network without BatchNorm, on clips without chance: only then is a batch the sum of its clips.
@@ -37,8 +39,10 @@ from ski_edge.train.recipe import parse_recipe
 from ski_edge.train.ski.loop import train_ski
 from ski_edge.train.ski.stages import Stages
 recipe, out = parse_recipe(yaml.safe_load(Path(sys.argv[1]).read_text()), "recipe of the test"), Path(sys.argv[2])
-train_ski(recipe, out, Stages(recipe, root=out.parent / "stages", threads=1), resume="--resume" in sys.argv, threads=1)
+stages, stop = Stages(recipe, root=out.parent / "stages", threads=1), 0.0 if "--stop" in sys.argv else None
+train_ski(recipe, out, stages, resume="--resume" in sys.argv, threads=1, stop_after_s=stop)
 """
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
 def state_of(folder):
@@ -205,12 +209,70 @@ def test_two_processes_train_a_stage_together(ski_fields, tmp_path):
         assert (result["finished"], result["processes"]) == (True, 2)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
+def test_a_sharded_network_learns_as_a_whole_one(ski_fields, ski_recipe, tmp_path, no_stage):
+    """FSDP over gloo, with what needs all of a network: clipping, averaging, accumulation, saving, going on."""
+    optim = {"batch_size": 4, "epochs": 2, "lr": 1e-4, "eps": 1e-3, "clip_norm": 0.5, "accumulate": 2, "average": "ema"}
+    changes = ("student", NO_CHANCE, {"optim": optim | {"ema_decay": 0.5}})
+    rows = []
+    train_ski(ski_recipe(*changes), tmp_path / "one", no_stage, threads=1, report=lambda row, _: rows.append(row))
+    fields = ski_fields(*changes, {"optim": {"shard": True}})
+    run_two_processes(fields, tmp_path, "--stop")
+    assert state_of(tmp_path / "two")["epoch"] == 1
+    run_two_processes(fields, tmp_path, "--resume")
+    log = (tmp_path / "two" / "log.csv").read_text().splitlines()
+    for line, row in zip(log[1:], rows, strict=True):
+        found = dict(zip(log[0].split(","), map(float, line.split(",")), strict=True))
+        assert found["loss"] == pytest.approx(row["loss"], rel=1e-4)
+    first, second = state_of(tmp_path / "one"), state_of(tmp_path / "two")
+    assert first["model"].keys() == second["model"].keys()
+    means = [state["average"]["tensors"] for state in (first, second)]
+    for name, tensor in first["model"].items():
+        torch.testing.assert_close(tensor, second["model"][name], rtol=0, atol=4e-6)
+        torch.testing.assert_close(means[0][name], means[1][name], rtol=0, atol=4e-6)
+    # so that the tolerance says something
+    assert max(float((tensor - means[0][name]).abs().max()) for name, tensor in first["model"].items()) > 2e-5
+    whole, sharded = (load_model(tmp_path / run / "checkpoint").state_dict() for run in ("one", "two"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(tensor, sharded[name], rtol=0, atol=4e-6)
+
+
+def test_one_process_has_nothing_to_share(ski_recipe, tmp_path, no_stage):
+    with pytest.raises(BadInput, match="shard divides a network among processes; start several: torchrun"):
+        train_ski(ski_recipe("student", {"optim": {"shard": True}}), tmp_path / "run", no_stage)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
+def test_two_nodes_are_one(ski_fields, ski_recipe, tmp_path, no_stage):
+    """Two torchruns that find each other, a process each, as on two machines."""
+    changes = ("student", NO_CHANCE, {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
+    rows = []
+    train_ski(ski_recipe(*changes), tmp_path / "one", no_stage, threads=1, report=lambda row, _: rows.append(row))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command = script(ski_fields(*changes), tmp_path)
+    nodes = [subprocess.Popen([*TORCHRUN, *meet, "--node-rank", str(rank), *command]) for rank in (0, 1)]
+    assert [node.wait(timeout=400) for node in nodes] == [0, 0]
+    assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
+    log = (tmp_path / "two" / "log.csv").read_text().splitlines()
+    found = dict(zip(log[0].split(","), map(float, log[1].split(",")), strict=True))
+    assert found["loss"] == pytest.approx(rows[0]["loss"], rel=1e-5)
+
+
+def script(fields, folder):
+    """Arguments of torchrun that train into folder/two."""
+    recipe, program = folder / "recipe.yaml", folder / "run.py"
+    recipe.write_text(yaml.safe_dump(fields))
+    program.write_text(RUN)
+    return [str(program), str(recipe), str(folder / "two")]
+
+
 def run_two_processes(fields, folder, *more):
     """torchrun on the CPU, into folder/two."""
-    recipe, script = folder / "recipe.yaml", folder / "run.py"
-    recipe.write_text(yaml.safe_dump(fields))
-    script.write_text(RUN)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(script), str(recipe), str(folder / "two"), *more]
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", *script(fields, folder), *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-9000:]

@@ -169,7 +169,7 @@ def test_bf16_stays_near_fp32(ski_recipe, tmp_path, no_stage):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is fine on a GPU")
 def test_fp16_on_a_cpu_is_refused(ski_recipe, tmp_path, no_stage):
-    with pytest.raises(BadInput, match=r"optim\.precision fp16 needs a GPU"):
+    with pytest.raises(BadInput, match="precision fp16 needs a GPU"):
         train_ski(ski_recipe("student", {"optim": {"precision": "fp16"}}), tmp_path / "run", no_stage)
     assert not (tmp_path / "run").exists()
 
