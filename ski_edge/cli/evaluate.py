@@ -149,9 +149,9 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
 
     from ski_edge.data.store import open_data
     from ski_edge.data.video import open_videos
+    from ski_edge.evaluate.attention import draw_maps, shared_views
     from ski_edge.evaluate.report import write_report
     from ski_edge.evaluate.scores import Scores, write_scores
-    from ski_edge.evaluate.attention import draw_maps, shared_views
     from ski_edge.evaluate.video import measure_videos, open_test, run_videos, sum_policy, views_of
     from ski_edge.models import load_model
     from ski_edge.models.clip import ClipModel

@@ -46,7 +46,7 @@ def open_fabric(precision: str, shard: bool = False) -> Any:
 
 
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
-    """fully_shard takes no single numbers (temperatures); they stay whole, and `share_loose` averages their gradients."""
+    """fully_shard takes no single numbers (temperatures); they stay whole, `share_loose` averages their gradients."""
     module.to(mesh.device_type)
     return fully_shard(module, mesh=mesh["data_parallel"], ignored_params=set(_loose(module)))
 

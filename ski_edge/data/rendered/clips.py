@@ -48,7 +48,7 @@ def render(sequence: np.ndarray, layout: str | Path | Layout, look: Look, size: 
 
 
 def silhouette(sequence: np.ndarray, layout: str | Path | Layout, look: Look, size: int = 112) -> np.ndarray:
-    """Where people are in what `render` draws of the same arguments: bool [T, size, size]. Held things are not people."""
+    """Where people are in what `render` draws of the same arguments: bool [T, size, size]; not what they hold."""
     clip, layout, size = _checked(sequence, layout, size)
     cv2 = require("cv2", "video", "drawing skeletons")
     stage = set_stage(clip, layout, look, _FINER * size)

@@ -27,7 +27,7 @@ from ski_edge.files import write_json
 from ski_edge.models import save_model
 from ski_edge.models.clip import ClipModel
 from ski_edge.models.skeletonclip import SkeletonCLIP
-from ski_edge.train.fabric import clip_sharded, gathered, open_fabric, scattered, scattered_optimiser, share_loose
+from ski_edge.train.fabric import clip_sharded, gathered, open_fabric, scattered_optimiser, share_loose
 from ski_edge.train.loop import keep_memory
 from ski_edge.train.run import CHECKPOINT, RESULT, RunFolder
 from ski_edge.train.ski.batches import PairBatch, PairBatches
