@@ -29,14 +29,14 @@ from ski_edge.runtime import open_bundle
 from ski_edge.runtime.measure import machine
 from ski_edge.runtime.open import ZOO
 from ski_edge.testing.results import write_result
-from ski_edge.train.recipe import parse_recipe
+from ski_edge.train.recipe import read_recipe
 from ski_edge.train.run import CHECKPOINT
 from ski_edge.train.ski.world import World, open_world, prompts
 from ski_edge.train.text.tower import load_text_tower
 
 NAME = "ski-vificlip"
 CARD = ZOO / NAME / "README.md"
-RECIPE = Path(__file__).parents[1] / "results/ski/runs/mini-s1/recipe.json"
+RECIPE = "ski-vificlip-mini"
 
 
 def ship(run: Path, text: Path, labels: list[Label], card: Path) -> None:
@@ -98,11 +98,8 @@ def main() -> None:
     parser.add_argument("--ship", type=Path, metavar="RUN")
     parser.add_argument("--text", type=Path, default=Path("runs/text/mini"))
     parser.add_argument("--card", type=Path, default=CARD)
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="recipe.json of the run whose weights ship")
     arguments = parser.parse_args()
-    fields = json.loads((arguments.ship / "recipe.json" if arguments.ship else arguments.recipe).read_text())
-    fields["data"]["skeletons"] = str(arguments.data)
-    recipe = parse_recipe(fields, "recipe of the shipped weights")
+    recipe = read_recipe(RECIPE, [f"data.skeletons={arguments.data}"])
     world = open_world(recipe)
     names = list(world.classes)
     described = prompts(names, recipe.text)

@@ -7,6 +7,7 @@ it, and a run that is stopped goes on where it was.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -17,11 +18,14 @@ from typing import Any
 
 import torch.distributed
 
+from ski_edge.data.store import CLIPS, INDEX
 from ski_edge.errors import BadInput
+from ski_edge.files import sha256_file
 from ski_edge.train.recipe import Recipe, read_recipe
 from ski_edge.train.run import CHECKPOINT, RunFolder
 from ski_edge.train.ski.loop import train_ski
 from ski_edge.train.ski.recipe import SkiRecipe, Text
+from ski_edge.train.ski.world import prompts_file
 
 STAGES = Path("runs/stages")
 Say = Callable[[str], None]
@@ -96,13 +100,14 @@ class Stages:
         return stage.model_copy(update=update)
 
     def digest(self, name: str) -> str:
-        """Of stage NAME and of all stages before it."""
+        """Of stage NAME, of what its files hold, and of all stages before it."""
         stage = self.stage_recipe(name)
         fields, before = stage.model_dump(mode="json"), []
         if isinstance(stage, SkiRecipe):
             inner = self.within(name, stage)
             before = [inner.digest(first) for first in _names(stage)]
-        return hashlib.sha256(json.dumps([fields, before], sort_keys=True).encode()).hexdigest()[:12]
+        content = [_content(path) for path in _reads(stage)]
+        return hashlib.sha256(json.dumps([fields, content, before], sort_keys=True).encode()).hexdigest()[:12]
 
     def check(self) -> None:
         """Refuse what would only be noticed after days: weights that are not there, changes of stages nobody needs."""
@@ -175,6 +180,33 @@ def _inits(recipe: SkiRecipe) -> list[str]:
     if recipe.teacher is not None:
         inits += [recipe.teacher.init, recipe.teacher.backbone_init]
     return inits
+
+
+def _reads(stage: Recipe | SkiRecipe) -> list[Path]:
+    """Files and folders whose content decides a stage's weights. Videos are not among them: to read them all takes as
+    long as to train on them, so they count by their names.
+    """
+    if not isinstance(stage, SkiRecipe):
+        return [stage.data / CLIPS, stage.data / INDEX]
+    named = [init for init in _inits(stage) if init != "random" and not init.startswith(("recipe:", "openclip:"))]
+    prompts = [prompts_file(stage.text.prompts)] if stage.text.prompts is not None else []
+    saved = [stage.teacher.embeddings] if stage.teacher is not None and stage.teacher.embeddings is not None else []
+    checked = [stage.data.checked] if stage.data.checked is not None else []
+    data = [stage.data.skeletons / CLIPS, stage.data.skeletons / INDEX]
+    return [*data, *map(Path, named), *prompts, *saved, *checked]
+
+
+def _content(path: Path) -> list[str]:
+    """Hash of a file, or of each file of a folder; nothing for what is not there, which is said where it is opened."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return [_sha256(file, stat.st_size, stat.st_mtime_ns) for file, stat in found]
+
+
+@functools.lru_cache
+def _sha256(file: Path, size: int, changed_ns: int) -> str:
+    """Once per process, unless the file changes."""
+    return sha256_file(file)
 
 
 def _names(recipe: SkiRecipe) -> list[str]:

@@ -137,6 +137,11 @@ def prompts(names: list[str], text: Text) -> list[str]:
     """What the text encoder reads for each class: its description if the file has one, else the template."""
     described: dict[str, str] = {}
     if text.prompts is not None:
-        shipped = DESCRIPTIONS / f"{text.prompts}.txt"
-        described = read_prompts(shipped if shipped.is_file() else text.prompts)
+        described = read_prompts(prompts_file(text.prompts))
     return [described.get(name) or text.template.replace("{}", name) for name in names]
+
+
+def prompts_file(prompts: Path) -> Path:
+    """A file of descriptions: one that ships, by its name, or the user's own."""
+    shipped = DESCRIPTIONS / f"{prompts}.txt"
+    return shipped if shipped.is_file() else prompts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 import yaml
@@ -71,6 +73,28 @@ def test_what_decides_a_stages_weights_decides_its_folder(ski_recipe, stage_file
     assert of({"data": {"split": "unseen:1"}}) != digest
     assert of({"text": {"template": "a photo of {}."}}) != digest
     assert of(changes={name: ["optim.lr=0.5"]}) != digest
+
+
+def test_what_files_hold_decides_a_stages_folder(ski_recipe, ski_place, stage_file, stages, tmp_path):
+    """Data prepared again in the same place, weights replaced, descriptions edited."""
+    shutil.copytree(ski_place / "skeletons", tmp_path / "own")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("squat: a person squats\n")
+    name = stage_file("bones", "skeletonclip")
+    fields = {"data": {"skeletons": str(tmp_path / "own")}, "text": {"prompts": str(prompts)}}
+
+    def digest() -> str:
+        return stages(ski_recipe("scd", fields, {"teacher": {"init": f"recipe:{name}"}}))[0].digest(name)
+
+    seen = [digest()]
+    assert digest() == seen[0]
+    with open(tmp_path / "own" / "clips.npy", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    seen.append(digest())
+    prompts.write_text("squat: somebody squats\n")
+    seen.append(digest())
+    assert len(set(seen)) == 3
 
 
 def test_stages_within_stages_count(ski_recipe, stage_file, stages):
