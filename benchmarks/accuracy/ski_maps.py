@@ -38,7 +38,7 @@ def measure(row: str, seed: int, shown: int) -> tuple[OnBody, list[tuple[np.ndar
     folder = RUNS / f"{row}-s{seed}"
     recipe = parse_recipe(json.loads((folder / "recipe.json").read_text()), f"recipe of {folder}")
     world, model = open_world(recipe), load_model(folder / "checkpoint")
-    text = SentenceEncoder().encode(prompts(list(world.classes), recipe.text))
+    text = SentenceEncoder().encode([sentence for (sentence,) in prompts(list(world.classes), recipe.text)])
     maps, masks, examples, classes = [], [], [], set()
     for pair in world.unseen_test[world.video[world.unseen_test] % LOOKS == 0]:
         clip, label = int(world.video[pair]), int(world.labels[pair])

@@ -103,7 +103,7 @@ def main() -> None:
     world = open_world(recipe)
     names = list(world.classes)
     described = prompts(names, recipe.text)
-    labels = [Label(name, (text,)) for name, text in zip(names, described, strict=True)]
+    labels = [Label(name, sentences) for name, sentences in zip(names, described, strict=True)]
     if arguments.ship:
         ship(arguments.ship, arguments.text, labels, arguments.card)
     session = open_bundle(NAME)

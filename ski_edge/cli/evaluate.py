@@ -41,6 +41,7 @@ def evaluate(
         None, min=1, help="Frames of the video per frame of a view. Default: froster 16, others an equal part each."
     ),
     workers: int = typer.Option(2, min=0, max=256, help="Threads that decode --videos."),
+    prompts: Path = typer.Option(None, help="Sentences for classes of --videos, a label file (see data prompts)."),
     tsne: bool = typer.Option(False, "--tsne", help="Also a picture of the clips' embeddings (t-SNE), by class."),
     maps: int = typer.Option(0, min=0, help="Of so many videos, a picture of where the model looks for their class."),
     beside: Path = typer.Option(None, help="With --maps: another checkpoint, in the same pictures."),
@@ -67,13 +68,15 @@ def evaluate(
     if videos is not None:
         if beside is not None and not maps:
             raise BadInput("--beside goes with --maps: of how many videos?")
-        found = _Videos(videos, root, checked, _views(views or "1x1"), rate, workers, tsne, maps, beside)
+        found = _Videos(videos, root, checked, _views(views or "1x1"), rate, workers, prompts, tsne, maps, beside)
         with steps(quiet=as_json) as step:
             content = _video_report(model, data, split, found, out, step)
         emit({"report": str(out), **content}, as_json, lambda: _video_text(out, content))
         return
-    if root or checked or views or rate or maps or beside:
-        raise BadInput("--root, --checked, --views, --rate, --maps and --beside are about videos; give --videos")
+    if root or checked or views or rate or prompts or maps or beside:
+        raise BadInput(
+            "--root, --checked, --views, --rate, --prompts, --maps and --beside are about videos; give --videos"
+        )
     with steps(quiet=as_json) as step:
         step("reading data")
         from ski_edge.evaluate import measure
@@ -116,6 +119,7 @@ class _Videos:
     views: tuple[int, int]
     rate: int | None
     workers: int
+    prompts: Path | None
     tsne: bool
     maps: int
     beside: Path | None
@@ -147,6 +151,7 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
     require("torch", "train", "evaluating a checkpoint")
     import torch
 
+    from ski_edge.bundle.labels import read_label_file
     from ski_edge.data.store import open_data
     from ski_edge.data.video import open_videos
     from ski_edge.evaluate.attention import draw_maps, shared_views
@@ -156,6 +161,9 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
     from ski_edge.models import load_model
     from ski_edge.models.clip import ClipModel
 
+    prompts = None
+    if found.prompts is not None:
+        prompts = {label.name: label.prompts for label in read_label_file(found.prompts)}
     opened = open_data(data)
     test = open_test(opened, videos := open_videos(found.path, opened.index.classes, found.root, found.checked), split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -169,7 +177,7 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
     shared_views(networks)  # before anything is measured
     views = views_of(config, found.views, found.rate)
     tell = _every_tenth(step)
-    logits, embeddings = run_videos(network, videos, test, views, workers=found.workers, progress=tell)
+    logits, embeddings = run_videos(network, videos, test, views, prompts=prompts, workers=found.workers, progress=tell)
     result = measure_videos(logits, test, sum_policy(config))
     about: dict[str, Any] = {"model": config.model, "arch": config.arch, "weights": config.weights}
     about |= {"device": str(device), "data": data.name, "videos": found.path.name, "split": split}
@@ -189,7 +197,7 @@ def _video_report(model: Path, data: Path, split: str, found: _Videos, out: Path
         content["embeddings"] = _embeddings(out, embeddings, test.labels, test.classes)
     if found.maps:
         step(f"drawing where it looks in {found.maps} videos")
-        content["maps"] = [str(path) for path in draw_maps(networks, videos, test, found.maps, out / "maps")]
+        content["maps"] = [str(path) for path in draw_maps(networks, videos, test, found.maps, out / "maps", prompts)]
     for note in content.pop("notes", []):
         log(f"note: {note}")
     return content

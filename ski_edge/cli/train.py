@@ -109,7 +109,7 @@ def _export(recipe: Any, out: Path) -> Path:
     from ski_edge.train.ski.world import prompts
 
     names = list(open_data(recipe.data.skeletons).index.classes)
-    labels = [Label(name, (text,)) for name, text in zip(names, prompts(names, recipe.text), strict=True)]
+    labels = [Label(name, sentences) for name, sentences in zip(names, prompts(names, recipe.text), strict=True)]
     return export_model(
         load_model(out / CHECKPOINT),
         out / "bundle",

@@ -15,7 +15,7 @@ from ski_edge.data.video import VideoSource
 from ski_edge.data.video.views import Views, view_clip
 from ski_edge.errors import BadInput, require
 from ski_edge.evaluate.classify import evaluating
-from ski_edge.evaluate.video import VideoTest, class_texts, views_of
+from ski_edge.evaluate.video import Prompts, VideoTest, class_texts, views_of
 from ski_edge.models.clip import ClipModel
 from ski_edge.models.pixels import normalise
 
@@ -144,7 +144,12 @@ def shared_views(models: Mapping[str, ClipModel]) -> Views:
 
 
 def draw_maps(
-    models: Mapping[str, ClipModel], videos: VideoSource, test: VideoTest, count: int, folder: Path
+    models: Mapping[str, ClipModel],
+    videos: VideoSource,
+    test: VideoTest,
+    count: int,
+    folder: Path,
+    prompts: Prompts | None = None,
 ) -> list[Path]:
     """`folder/NAME.png` of `count` test videos, class after class: the frames, and where each model looks for the
     video's own class. One view; models must take the same frames.
@@ -153,7 +158,7 @@ def draw_maps(
     folder.mkdir(parents=True, exist_ok=True)
     turn = np.array([np.sum(test.labels[:i] == label) for i, label in enumerate(test.labels)])  # of its class
     chosen = np.lexsort([test.labels, turn])[:count]
-    texts = {name: class_texts(model, test.classes) for name, model in models.items()}
+    texts = {name: class_texts(model, test.classes, prompts) for name, model in models.items()}
     paths = []
     for place in chosen:
         frames = view_clip(videos, int(test.clips[place]), views)[0]

@@ -6,7 +6,7 @@ novel, the split says; which video shows what, the prepared skeletons of the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,12 @@ from ski_edge.errors import BadInput
 from ski_edge.evaluate.classify import evaluating
 from ski_edge.evaluate.metrics import Metrics, measure
 from ski_edge.evaluate.zero_shot import Generalised, Sum, add_views, generalised
-from ski_edge.models.clip import ClipConfig, ClipModel
+from ski_edge.models.clip import ClipConfig, ClipModel, mean_of_prompts, tokenize
 from ski_edge.models.pixels import normalise
 
 _BATCH = 16  # views that the network sees at a time
 FROSTER_RATE = 16  # frames of the video per frame of the clip
+Prompts = Mapping[str, Sequence[str]]  # class -> its sentences
 Progress = Callable[[int, int], None]  # (videos done, in all)
 
 
@@ -117,14 +118,25 @@ def views_of(config: ClipConfig, views: tuple[int, int] = (1, 1), rate: int | No
 
 
 @torch.no_grad()
-def class_texts(model: ClipModel, names: Sequence[str]) -> Tensor:
+def class_texts(model: ClipModel, names: Sequence[str], prompts: Prompts | None = None) -> Tensor:
     """[C, D] as `compare` wants them: the tower's, of the names in the model's template.
 
-    A model that reads no text (converted without a token embedding) has only the embeddings of its own classes.
+    prompts: sentences that stand for some or all names; several of a class are averaged. A model that reads no text
+    (converted without a token embedding) has only the embeddings of its own classes.
     """
     config = model.config
+    if prompts is not None and (strange := sorted(prompts.keys() - set(names))):
+        known = ", ".join(names)[:200]
+        raise BadInput(f"there are prompts for {strange[0]!r}, which is no class here; those are {known}")
     if config.reads_text:
-        return model.text_features([config.text.template.replace("{}", name) for name in names])
+        device, rows = model.clip.logit_scale.device, []
+        for name in names:
+            sentences = list((prompts or {}).get(name, ())) or [config.text.template.replace("{}", name)]
+            features = model.text_features(tokenize(sentences, config.arch).to(device))
+            rows.append(mean_of_prompts(features[None]))
+        return torch.cat(rows)
+    if prompts is not None:
+        raise BadInput(f"this {config.model} reads no text, so it has no use for prompts; leave them away")
     rows = {name: row for row, name in enumerate(config.classes)}
     if lost := [name for name in names if name not in rows]:
         known = ", ".join(config.classes[:4])
@@ -141,6 +153,7 @@ def run_videos(
     test: VideoTest,
     views: Views,
     *,
+    prompts: Prompts | None = None,
     workers: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +167,7 @@ def run_videos(
     rows: list[np.ndarray] = []
     embeddings: list[np.ndarray] = []
     with evaluating(model):
-        text = class_texts(model, test.classes).to(device)
+        text = class_texts(model, test.classes, prompts).to(device)
         scale = float(model.clip.logit_scale.exp()) if model.config.trained_logit_scale else 1.0
         count = views.temporal * views.crops
         size = max(1, _BATCH // count)

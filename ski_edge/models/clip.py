@@ -41,6 +41,11 @@ def products(rows: Tensor, text: Tensor) -> Tensor:
         return rows @ text.T if text.ndim == 2 else (text @ rows.unsqueeze(2)).squeeze(2)
 
 
+def mean_of_prompts(features: Tensor) -> Tensor:
+    """[K, P, D] -> [K, D]: the mean of each class's normalised sentences; a single one stays as it is."""
+    return features.squeeze(1) if features.shape[1] == 1 else F.normalize(features, dim=-1).mean(dim=1)
+
+
 class ClipConfig(Contract):
     """Everything that turns weights into a recogniser; stored beside them as `config.json`."""
 

@@ -113,6 +113,29 @@ def test_equal_parts_and_four_by_three(place):
     np.testing.assert_allclose(found.scores, (power / power.sum(axis=-1, keepdims=True)).sum(axis=1), rtol=1e-5)
 
 
+def test_sentences_stand_for_names(cli, place, tmp_path, fails_clean):
+    """Several of a class are averaged; `data prompts` writes what is read."""
+    code, _, err = cli("data", "prompts", place / "data", "--templates", "froster", "--out", tmp_path / "prompts")
+    assert code == 0, err
+    file = tmp_path / "prompts" / "prompts.json"
+    made = json.loads(file.read_text())
+    novel = {CLASSES[label] for label in zero_shot_classes("48/12", CLASSES)[1]}
+    file.write_text(json.dumps({name: made[name] for name in novel}))
+    code, _, err = cli(*arguments(place), "--prompts", file, "--out", tmp_path / "out")
+    assert code == 0, err
+    scores, model = read_scores(tmp_path / "out" / "scores.npz"), load_model(place / "ski-vificlip")
+    source = open_videos(place / "rgb", CLASSES)
+    frames = source.read(source.names.index(str(scores.names[0])), sample_indices(9, 4))
+    clip = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
+    with torch.no_grad():
+        texts = [model.encode_text(made[name]).mean(dim=0) for name in scores.classes]
+        assert len(made[scores.classes[0]]) == 29
+        wanted = (model.clip.logit_scale.exp() * model.compare(clip, torch.stack(texts))[1]).softmax(dim=1)
+    np.testing.assert_allclose(scores.logits[0], wanted[0].numpy(), rtol=1e-3, atol=1e-4)
+    file.write_text(json.dumps(made))
+    fails_clean(*arguments(place), "--prompts", file, says="which is no class here")
+
+
 def test_pictures_of_embeddings_and_of_where_two_models_look(cli, place, tmp_path):
     """Maps are of the videos' own classes, class after class; two models stand in one picture."""
     shown = ("--tsne", "--maps", 3, "--beside", place / "other")

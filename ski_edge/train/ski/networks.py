@@ -15,7 +15,7 @@ from torch import Tensor
 from ski_edge.errors import BadInput
 from ski_edge.models import create_model, load_model, resolve_weights
 from ski_edge.models.archs import clip_arch
-from ski_edge.models.clip import ClipModel, tokenize
+from ski_edge.models.clip import ClipModel, mean_of_prompts, tokenize
 from ski_edge.models.pose import PoseNetwork
 from ski_edge.models.sentence import SentenceEncoder
 from ski_edge.models.skeletonclip import SkeletonCLIP
@@ -32,6 +32,7 @@ _SIMILARITIES = (
     "skeletonclip",
     "scd",
 )  # objectives whose sides meet in similarities with text only
+_SENTENCES = 512  # read at a time
 # `recipe:NAME` -> checkpoint folder of that run, trained first if it is not there
 Stage = Callable[[str], Path]
 
@@ -61,24 +62,37 @@ def build_pair(recipe: SkiRecipe, world: World, stage: Stage) -> Pair:
 
 @torch.no_grad()
 def class_texts(pair: Pair, names: list[str] | tuple[str, ...], trained: bool = False) -> tuple[Tensor | None, ...]:
-    """(for the video, for the skeleton side): features [K, D]; tokens [K, L] where the towers are to be trained."""
+    """(for the video, for the skeleton side): features [K, D]; tokens [K, P, L] where the towers are to be trained."""
     recipe, sides = pair.recipe, []
     described = prompts(list(names), recipe.text)
-    sentence = SentenceEncoder().encode(described) if recipe.text.encoder == "sentence" else None
+    every, count = [sentence for sentences in described for sentence in sentences], len(described[0])
+    sentence = None
+    if recipe.text.encoder == "sentence":
+        sentence = mean_of_prompts(SentenceEncoder().encode(every).unflatten(0, (-1, count)))
     for side in (pair.student, pair.teacher):
         if side is None or isinstance(side, SavedTeacher):
             sides.append(None)
         elif sentence is not None:
             sides.append(sentence)
         elif isinstance(side, ClipModel):
-            tokens = tokenize(described, side.config.arch)
-            sides.append(tokens if trained else side.text_features(tokens.to(device_of(side))).cpu())
+            tokens = tokenize(every, side.config.arch).unflatten(0, (-1, count))
+            sides.append(tokens if trained else _read(side.text_features, tokens, device_of(side)))
         elif not side.config.reads_text:
             sides.append(_own_texts(side, names))
         else:
-            tokens = tokenize(described, side.config.text_arch)
-            sides.append(tokens if trained else side.text(tokens.to(device_of(side))).cpu())
+            tokens = tokenize(every, side.config.text_arch).unflatten(0, (-1, count))
+            sides.append(tokens if trained else _read(side.text, tokens, device_of(side)))
     return tuple(sides)
+
+
+def _read(tower: Callable[[Tensor], Tensor], tokens: Tensor, device: torch.device) -> Tensor:
+    """tokens int64 [K, P, L] -> features [K, D], a few classes at a time."""
+    some = max(1, _SENTENCES // tokens.shape[1])
+    rows = []
+    for part in tokens.split(some):
+        features = tower(part.flatten(0, 1).to(device))
+        rows.append(mean_of_prompts(features.unflatten(0, part.shape[:2])))
+    return torch.cat(rows).cpu()
 
 
 @torch.no_grad()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ski_edge.errors import BadInput
-from ski_edge.models.clip import ClipModel
+from ski_edge.models.clip import ClipModel, mean_of_prompts
 from ski_edge.models.froster import FROSTER
 from ski_edge.models.registry import create_model
 from ski_edge.models.skeletonclip import SkeletonCLIP
@@ -63,7 +64,7 @@ class SavedTeacher(nn.Module):
 class Pair(nn.Module):
     """Student, teacher, text; `forward` gives the loss and its parts.
 
-    video_text, skeleton_text: features [K, D] of the classes in training where text is frozen, else tokens [K, L];
+    video_text, skeleton_text: features [K, D] of the classes in training where text is frozen, else tokens [K, P, L];
     groups: sizes of the groups of classes of each of which one is true (mostly one group).
     """
 
@@ -129,7 +130,9 @@ class Pair(nn.Module):
         recipe, out, parts = self.recipe, {}, {}
         video = video_similarity = bones = bones_similarity = None
         if frames is not None:
-            video, video_similarity = self.student.compare(frames, self._video_text())
+            read = self._drawn(self.video_text)
+            text = read if read.is_floating_point() else _means(self.student.text_features, read)
+            video, video_similarity = self.student.compare(frames, text)
             out["video"] = video_similarity.detach()
         if skeleton is not None:
             bones, bones_similarity = self.teacher.compare(skeleton, self._skeleton_text())
@@ -154,7 +157,7 @@ class Pair(nn.Module):
             parts["to_video_loss"] = info_nce(self.heads["to_video"](bones), video, scale)
             parts["to_skeleton_loss"] = info_nce(bones, self.heads["to_skeleton"](video), scale)
         if self.raw is not None:
-            parts["residual_loss"] = recipe.student.residual * self._residual(frames)
+            parts["residual_loss"] = recipe.student.residual * self._residual(frames, read, text)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts, **out}
 
     def video_scale(self) -> Tensor | float:
@@ -163,22 +166,30 @@ class Pair(nn.Module):
     def skeleton_scale(self) -> Tensor | float:
         return self.teacher.scale if self.recipe.temperature == "learned" else 1.0
 
-    def _video_text(self) -> Tensor:
-        return self.video_text if self.video_text.is_floating_point() else self.student.text_features(self.video_text)
+    def _drawn(self, text: Tensor) -> Tensor:
+        """Of tokens [K, P, L], P above 2: in training any one prompt and the last (FROSTER's way), else all."""
+        if text.is_floating_point() or text.shape[1] <= 2 or not self.training:
+            return text
+        return text[:, [int(torch.randint(text.shape[1] - 1, ())), -1]]
 
     def _skeleton_text(self) -> Tensor | None:
         """None for saved embeddings, which bring their own."""
         fixed = self.skeleton_text is None or self.skeleton_text.is_floating_point()
-        return self.skeleton_text if fixed else self.teacher.text(self.skeleton_text)
+        return self.skeleton_text if fixed else _means(self.teacher.text, self._drawn(self.skeleton_text))
 
-    def _residual(self, frames: Tensor) -> Tensor:
+    def _residual(self, frames: Tensor, read: Tensor, text: Tensor) -> Tensor:
         """1 - cosine between frames here, projected, and frames of the frozen start; the same for texts that learn."""
         mine, start = (_frame_features(model, frames) for model in (self.student, self.raw))
         loss = cosine_distance(self.heads["residual_video"](F.normalize(mine, dim=-1)), start.detach())
         if "residual_text" in self.heads:
-            text = F.normalize(self.student.text_features(self.video_text), dim=-1)
-            loss = loss + cosine_distance(self.heads["residual_text"](text), self.raw.text_features(self.video_text))
+            mine = self.heads["residual_text"](F.normalize(text, dim=-1))
+            loss = loss + cosine_distance(mine, _means(self.raw.text_features, read))
         return loss
+
+
+def _means(tower: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """tokens int64 [K, P, L] -> [K, D]."""
+    return mean_of_prompts(tower(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]))
 
 
 def _raw(student: ClipModel) -> ViFiCLIP:

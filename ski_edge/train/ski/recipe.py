@@ -57,6 +57,9 @@ class Text(Contract):
     init: str = "random"  # that tower's weights: a checkpoint folder or file, openclip:TAG
     freeze: bool = True  # tower: whether it stays as it is (paper); the official code trains it
     template: str = "a photo of a {}."
+    # Several sentences of each class in its place: vifi, bare, froster, or a file with a template a line. Their
+    # embeddings are averaged; where texts learn, a step reads two of them, any one and the last (FROSTER).
+    templates: str | None = None
     # File of `name: description` lines, or one that ships (utd); a name that is not in it keeps the template
     prompts: Path | None = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ski_edge.data.prompts import DESCRIPTIONS, read_prompts
+from ski_edge.data.prompts import DESCRIPTIONS, class_prompts, read_prompts
 from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.data.rendered.source import render_data, render_frames
 from ski_edge.data.splits import split, validation_part
@@ -133,12 +133,19 @@ def _videos(
     return found, np.stack(pair(found, skeletons), axis=1)
 
 
-def prompts(names: list[str], text: Text) -> list[str]:
-    """What the text encoder reads for each class: its description if the file has one, else the template."""
+def prompts(names: list[str], text: Text) -> list[tuple[str, ...]]:
+    """What the text encoder reads for each class, equally many sentences of each, whose embeddings are averaged: the
+    description if the file has one, else the template, or what `text.templates` makes of both.
+    """
     described: dict[str, str] = {}
     if text.prompts is not None:
-        described = read_prompts(prompts_file(text.prompts))
-    return [described.get(name) or text.template.replace("{}", name) for name in names]
+        found = read_prompts(prompts_file(text.prompts))
+        described = {name: found[name] for name in names if name in found}
+    if text.templates is None:
+        return [(described.get(name) or text.template.replace("{}", name),) for name in names]
+    made = class_prompts(names, text.templates, described)
+    count = max(map(len, made.values()))  # a description stands alone; it counts as often as templates do
+    return [made[name] * (count // len(made[name])) for name in names]
 
 
 def prompts_file(prompts: Path) -> Path:

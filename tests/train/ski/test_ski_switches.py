@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ski_edge.data.prompts import class_prompts
 from ski_edge.data.store import ClipEntry, Index, write_data
 from ski_edge.errors import BadInput
+from ski_edge.models.clip import tokenize
 from ski_edge.skeleton import LAYOUTS
 from ski_edge.testing.skeletons import moving_skeleton
 from ski_edge.train.ski.loop import train_ski
@@ -107,6 +109,28 @@ def test_text_towers_learn_if_they_may(ski_recipe, first_step, tmp_path, no_stag
     words = torch.zeros(len(moved), dtype=torch.bool).index_fill_(0, pair.video_text.flatten(), True)
     words[0] = False
     assert moved[words].amax(dim=1).min() > 10 * moved[~words].max()
+
+
+def test_a_class_may_have_many_sentences(ski_recipe, pieces):
+    """Frozen: the mean of all 29. Learning: any of the first 28 and the last, as FROSTER's code reads them."""
+    froster = {"text": {"templates": "froster"}}
+    _, frozen, _ = pieces(ski_recipe("student", froster))
+    names = list(frozen.student.config.classes)
+    sentences = class_prompts(names, "froster")
+    with torch.no_grad():
+        want = torch.stack([frozen.student.encode_text(list(sentences[name])).mean(dim=0) for name in names])
+        torch.testing.assert_close(frozen.video_text, want)
+        learning = ski_recipe("student", froster, {"text": {"freeze": False}, "student": {"residual": 2.0}})
+        pair = pieces(learning)[1].train()
+        assert pair.video_text.shape[:2] == (3, 29)
+        torch.manual_seed(0)
+        drawn = [pair._drawn(pair.video_text) for _ in range(200)]
+        assert {tuple(text.shape[:2]) for text in drawn} == {(3, 2)}
+        every = tokenize([text for name in names for text in sentences[name]], "mini").unflatten(0, (3, 29))
+        found = {(every[0] == text[0, 0]).all(dim=1).nonzero()[0].item() for text in drawn}
+        assert found == set(range(28))
+        assert all(torch.equal(text[:, 1], every[:, -1]) for text in drawn)
+        assert pair.eval()._drawn(pair.video_text).shape[1] == 29
 
 
 def test_frozen_text_stays(ski_recipe, first_step):
