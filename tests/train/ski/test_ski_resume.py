@@ -179,6 +179,20 @@ def test_a_batch_must_divide_among_processes(ski_recipe, tmp_path, no_stage, mon
 
 
 @pytest.mark.slow
+def test_a_compiled_network_is_the_same(ski_recipe, tmp_path, no_stage):
+    changes = ("scd", {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
+    rows = []
+    for compile in (False, True):
+        recipe = ski_recipe(*changes, {"optim": {"compile": compile}})
+        train_ski(recipe, tmp_path / str(compile), no_stage, threads=1, report=lambda row, _: rows.append(row))
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-4)
+    first, second = state_of(tmp_path / "False"), state_of(tmp_path / "True")
+    assert first["model"].keys() == second["model"].keys()
+    for name, tensor in first["model"].items():
+        torch.testing.assert_close(tensor, second["model"][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
 def test_two_processes_are_one(ski_fields, ski_recipe, tmp_path, no_stage):
     """Over gloo: the same losses and weights as one process with the same batch."""
