@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ski_edge.errors import BadInput
 from ski_edge.evaluate.windows import over_windows
+from ski_edge.models.clip import mean_of_prompts
 from ski_edge.models.pose import PoseNetwork
 from ski_edge.models.registry import build, parse_config
 from ski_edge.models.skeletonclip import SkeletonCLIP
@@ -34,17 +36,42 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def own_classes(model: SkeletonCLIP) -> PoseNetwork:
-    """A classifier of the classes it was trained on: their texts become the rows of the skeleton network's last layer.
-
-    Logits are products with the skeleton's vector as it is; its norm and the temperature change no ranking.
-    """
+    """A classifier of the classes it was trained on, see `classifier_of`."""
     config = model.config
     if not config.classes:
         raise BadInput("this skeletonclip names no classes of its own; convert it again with --set classes=FILE")
-    texts = model.label_embeddings
+    return classifier_of(model, config.classes)
+
+
+@torch.no_grad()
+def classifier_of(
+    model: SkeletonCLIP,
+    names: Sequence[str],
+    template: str | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
+) -> PoseNetwork:
+    """A classifier of any classes: their texts become the rows of the skeleton network's last layer.
+
+    template: of class names, the model's own by default; prompts: sentences in its place, several are averaged.
+    Logits are products with the skeleton's vector as it is; its norm and the temperature change no ranking. A model
+    that reads no text knows its own classes only.
+    """
+    config, texts = model.config, model.label_embeddings
     if texts is None:
-        texts = model.encode_text([config.text.template.format(name) for name in config.classes])
-    fields = {**config.backbone.model_dump(), "num_classes": len(texts), "classes": config.classes}
+        rows = []
+        for name in names:
+            sentences = list((prompts or {}).get(name, ())) or [(template or config.text.template).replace("{}", name)]
+            rows.append(F.normalize(mean_of_prompts(model.encode_text(sentences)[None]), dim=-1))
+        texts = torch.cat(rows)
+    else:
+        own = {name: row for row, name in enumerate(config.classes)}
+        if lost := [name for name in names if name not in own]:
+            raise BadInput(
+                f"this skeletonclip reads no text and has no embedding of {lost[0]!r} ({len(lost)} such); convert it "
+                "again with --set base=openclip:openai, or measure it on its own classes (--split base:...)"
+            )
+        texts = texts[[own[name] for name in names]]
+    fields = {**config.backbone.model_dump(), "num_classes": len(texts), "classes": tuple(names)}
     network = build(parse_config(type(config.backbone), fields, "skeletonclip"))
     head = model.skeleton.head
     folded = {"head.weight": texts @ head.weight, "head.bias": texts @ head.bias}

@@ -16,7 +16,7 @@ _GRID = np.round(np.arange(0, 1.01, 0.1), 1)
 
 def combine(streams: list[Scores], weights: tuple[float, ...]) -> Scores:
     """Weighted sum of logits. All streams must have scored the same clips in the same classes."""
-    check_same(streams)
+    streams = aligned(streams)
     if len(weights) != len(streams) or not np.isfinite(weights).all() or min(weights) < 0 or not any(weights):
         raise BadInput(
             f"{len(streams)} streams need as many weights, none below zero, not all zero; got {list(weights)}"
@@ -26,16 +26,20 @@ def combine(streams: list[Scores], weights: tuple[float, ...]) -> Scores:
     return Scores(total.astype(np.float32), first.labels, first.names, first.classes)
 
 
-def check_same(streams: list[Scores]) -> None:
-    """One line that says which stream differs, and in what."""
+def aligned(streams: list[Scores]) -> list[Scores]:
+    """All in the order of the first stream's clips, or one line that says which stream differs, and in what."""
     if len(streams) < 2:
         raise BadInput("an ensemble needs at least two score files")
-    first = streams[0]
+    first, same = streams[0], [streams[0]]
     for number, other in enumerate(streams[1:], start=2):
         if other.classes != first.classes:
             raise BadInput(f"score file {number} has other classes than the first; evaluate all on the same data")
-        if not np.array_equal(other.names, first.names) or not np.array_equal(other.labels, first.labels):
+        places = {name: place for place, name in enumerate(other.names.tolist())}
+        order = [places.get(name, -1) for name in first.names.tolist()]
+        if sorted(order) != list(range(len(other.names))) or not np.array_equal(other.labels[order], first.labels):
             raise BadInput(f"score file {number} has other clips than the first; evaluate all on the same split")
+        same.append(Scores(other.logits[order], first.labels, first.names, first.classes))
+    return same
 
 
 def fit(streams: list[Scores]) -> tuple[float, ...]:
@@ -43,7 +47,7 @@ def fit(streams: list[Scores]) -> tuple[float, ...]:
 
     Give it validation scores: fitted on the test part, the result flatters.
     """
-    check_same(streams)
+    streams = aligned(streams)
     labels, logits = streams[0].labels, np.stack([stream.logits for stream in streams])
     best: tuple[float, float] = (-1.0, 0.0)
     chosen: tuple[float, ...] = (1.0,) * len(streams)

@@ -33,11 +33,11 @@ Progress = Callable[[int, int], None]  # (videos done, in all)
 
 @dataclass(frozen=True)
 class VideoTest:
-    """The test part of a split, as far as there are videos of it. C classes, N videos."""
+    """The test part of a split: videos of it, as far as there are any, or skeletons. C classes, N clips."""
 
     classes: tuple[str, ...]  # [C], in the order of the data's labels
     novel: np.ndarray  # int64: positions of the classes that are chosen among; all where the split divides no classes
-    clips: np.ndarray  # int64 [N], of the video source
+    clips: np.ndarray  # int64 [N], of the video source, or of the data
     labels: np.ndarray  # int64 [N], positions in `classes`
     names: np.ndarray  # [N]
     without_video: int  # test clips that have none
@@ -66,36 +66,55 @@ class VideoScores:
 
 def open_test(data: SkeletonData, videos: VideoSource, split_name: str) -> VideoTest:
     """The videos of a split's test part. `48/12@xsub60` also tests the seen classes, on the rule's test part."""
-    labels = data.labels
-    if split_name == "all":
-        chosen, novel = np.flatnonzero(labels >= 0), np.unique(labels[labels >= 0])
-        every = novel
-    elif not is_zero_shot(split_name):
-        train, chosen = split(data, split_name)
-        every = novel = np.unique(labels[np.concatenate([train, chosen])])
-    else:
-        chosen = split(data, split_name)[1]
-        seen, unseen = (np.array(part, np.int64) for part in zero_shot_classes(split_name, data.index.classes))
-        every = novel = unseen
-        if rule := split_name.partition("@")[2]:
-            held_out = split(data, rule)[1]
-            chosen = np.union1d(chosen, held_out[np.isin(labels[held_out], seen)])
-            every = np.union1d(seen, unseen)
+    chosen, novel, every = _tested(data, split_name)
     clips, bodies = pair(videos, data)
     tested = np.isin(bodies, chosen)
     clips, bodies = clips[tested], bodies[tested]
-    if not np.isin(labels[bodies], novel).any():
+    if not np.isin(data.labels[bodies], novel).any():
         raise BadInput(
             f"no video has the name of a test clip of split {split_name}; look at both with: "
             f"ski-edge data check {data.folder} --videos ... --split {split_name}"
         )
+    return _test(data, clips, bodies, novel, every, len(chosen) - len(bodies))
+
+
+def open_skeletons(data: SkeletonData, split_name: str) -> VideoTest:
+    """The same of the skeletons themselves."""
+    chosen, novel, every = _tested(data, split_name)
+    if not np.isin(data.labels[chosen], novel).any():
+        raise BadInput(f"split {split_name} leaves no test clip of a novel class in {data.folder}")
+    return _test(data, chosen, chosen, novel, every, 0)
+
+
+def _tested(data: SkeletonData, split_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(clips of the test part, labels that are chosen among, labels of all classes that count)."""
+    labels = data.labels
+    if split_name == "all":
+        novel = np.unique(labels[labels >= 0])
+        return np.flatnonzero(labels >= 0), novel, novel
+    if not is_zero_shot(split_name):
+        train, chosen = split(data, split_name)
+        novel = np.unique(labels[np.concatenate([train, chosen])])
+        return chosen, novel, novel
+    chosen = split(data, split_name)[1]
+    seen, unseen = (np.array(part, np.int64) for part in zero_shot_classes(split_name, data.index.classes))
+    if not (rule := split_name.partition("@")[2]):
+        return chosen, unseen, unseen
+    held_out = split(data, rule)[1]
+    chosen = np.union1d(chosen, held_out[np.isin(labels[held_out], seen)])
+    return chosen, unseen, np.union1d(seen, unseen)
+
+
+def _test(
+    data: SkeletonData, clips: np.ndarray, bodies: np.ndarray, novel: np.ndarray, every: np.ndarray, lost: int
+) -> VideoTest:
     return VideoTest(
         tuple(data.index.classes[int(label)] for label in every),
         np.searchsorted(every, novel),
         clips,
-        np.searchsorted(every, labels[bodies]),
+        np.searchsorted(every, data.labels[bodies]),
         data.column("name")[bodies],
-        len(chosen) - len(bodies),
+        lost,
     )
 
 
@@ -125,9 +144,6 @@ def class_texts(model: ClipModel, names: Sequence[str], prompts: Prompts | None 
     (converted without a token embedding) has only the embeddings of its own classes.
     """
     config = model.config
-    if prompts is not None and (strange := sorted(prompts.keys() - set(names))):
-        known = ", ".join(names)[:200]
-        raise BadInput(f"there are prompts for {strange[0]!r}, which is no class here; those are {known}")
     if config.reads_text:
         device, rows = model.clip.logit_scale.device, []
         for name in names:

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ski_edge.contracts import Contract
+from ski_edge.contracts import CLIP_MEAN, CLIP_STD, Contract
 from ski_edge.errors import BadInput, require
 from ski_edge.files import sha256_file
 from ski_edge.models.checkpoint import load_state
@@ -97,6 +97,8 @@ def _convert_video(
         "weights": weights,
         "trained_logit_scale": "logit_scale" in tensors,
     }
+    if chosen is VIDEO_FAMILIES["clip"]:  # plain weights, whose frames were never ImageNet's
+        fields["preprocessing"] = {"mean": CLIP_MEAN, "std": CLIP_STD}
     if settings.template:
         fields["text"] = {"template": settings.template}
     if (positions := tensors.get("integration.positional_embedding")) is not None:  # X-CLIP: T is fixed by training

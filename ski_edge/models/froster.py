@@ -41,12 +41,17 @@ class FROSTER(ClipModel):
             x = run_block(visual, _block, block, x, length)
         return (visual.ln_post(x[:, 0]) @ visual.proj).unflatten(0, (-1, length))
 
-    def encode_video(self, frames: Tensor) -> Tensor:
-        """frames [N, T, 3, S, S] -> [N, D]: mean over T of L2-normalised frame features.
+    @staticmethod
+    def pool(rows: Tensor) -> Tensor:
+        """`frame_features` [N, T, D] -> [N, D]: mean over T of L2-normalised frame features.
 
         Its norm is at most 1 and is not made 1: the mean of the frames' scores is what FROSTER ranks by.
         """
-        return F.normalize(exact(self.frame_features(frames)), dim=-1).mean(dim=1)
+        return F.normalize(exact(rows), dim=-1).mean(dim=1)
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """frames [N, T, 3, S, S] -> [N, D], see `pool`."""
+        return self.pool(self.frame_features(frames))
 
     def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """frames [N, T, 3, S, S], text features [K, D] -> (`encode_video` [N, D], mean of frames' cosines [N, K])."""

@@ -27,10 +27,18 @@ class ViFiCLIP(ClipModel):
         """frames [B, 3, S, S] -> [B, D], before any normalisation."""
         return self.clip.encode_image(frames)
 
-    def encode_video(self, frames: Tensor) -> Tensor:
-        """frames [N, T, 3, S, S] -> [N, D], L2-normalised: mean over T of raw frame features, then one norm."""
-        rows = self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """frames [N, T, 3, S, S] -> [N, T, D], before any normalisation."""
+        return self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    @staticmethod
+    def pool(rows: Tensor) -> Tensor:
+        """`frame_features` [N, T, D] -> [N, D], L2-normalised: mean over T, then one norm."""
         return F.normalize(exact(rows).mean(dim=1), dim=-1)
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """frames [N, T, 3, S, S] -> [N, D], L2-normalised."""
+        return self.pool(self.frame_features(frames))
 
     def compare(self, frames: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """frames [N, T, 3, S, S], text features [K, D] -> (video embedding [N, D], cosines [N, K])."""

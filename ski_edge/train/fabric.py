@@ -1,7 +1,7 @@
 """Lightning Fabric as the training loops use it: one process, or those that torchrun started on one node or several.
 
-Sharding is FSDP2's (torch.distributed.fsdp.fully_shard) around the whole network: gradients and AdamW's moments, three
-quarters of what a large network needs, are divided among the processes; weights are gathered for each step.
+Sharding is FSDP2's (torch.distributed.fsdp.fully_shard): weights, gradients and AdamW's moments are divided among the
+processes, and gathered for each block (`shardable` of the network) and for all that is outside of blocks when needed.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def open_fabric(precision: str, shard: bool = False) -> Any:
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
     """fully_shard takes no single numbers (temperatures); they stay whole, `share_loose` averages their gradients."""
     module.to(mesh.device_type)
+    for block in module.shardable():
+        fully_shard(block, mesh=mesh["data_parallel"])
     return fully_shard(module, mesh=mesh["data_parallel"], ignored_params=set(_loose(module)))
 
 
@@ -63,10 +65,10 @@ def clip_sharded(module: nn.Module, max_norm: float) -> None:
     """torch's clip_grad_norm_ for a network with sharded and whole parameters; one norm over all."""
     parameters = [p for p in module.parameters() if p.grad is not None]
     parts = [[p for p in parameters if isinstance(p, DTensor) is sharded] for sharded in (True, False)]
-    norms = [gathered(get_total_norm([p.grad for p in part])) for part in parts if part]
-    norm = torch.stack([n.float() for n in norms]).norm()
+    norms = [gathered(get_total_norm([p.grad for p in part])).float().cpu() for part in parts if part]
+    norm = torch.stack(norms).norm()
     for part in parts:
-        clip_grads_with_norm_(part, max_norm, norm)
+        clip_grads_with_norm_(part, max_norm, norm.to(parameters[0].grad.device))
 
 
 def gathered(value: Any) -> Any:

@@ -64,6 +64,14 @@ def test_ensemble_adds_weighted_logits():
     assert measure(combine([good, second], weights).logits, good.labels).top1 == 100
 
 
+def test_streams_may_have_their_clips_in_another_order():
+    """Videos are read in the order of their files, skeletons in that of the prepared data."""
+    first, second = stream(0, {0}), stream(1, {1})
+    order = np.random.default_rng(0).permutation(len(first.names))
+    moved = Scores(second.logits[order], second.labels[order], second.names[order], second.classes)
+    np.testing.assert_array_equal(combine([first, moved], (1, 1)).logits, combine([first, second], (1, 1)).logits)
+
+
 @pytest.mark.parametrize(
     ("other", "weights", "says"),
     [

@@ -132,8 +132,26 @@ def test_sentences_stand_for_names(cli, place, tmp_path, fails_clean):
         assert len(made[scores.classes[0]]) == 29
         wanted = (model.clip.logit_scale.exp() * model.compare(clip, torch.stack(texts))[1]).softmax(dim=1)
     np.testing.assert_allclose(scores.logits[0], wanted[0].numpy(), rtol=1e-3, atol=1e-4)
-    file.write_text(json.dumps(made))
-    fails_clean(*arguments(place), "--prompts", file, says="which is no class here")
+    file.write_text(json.dumps(made))  # of all classes of the data: those that are not asked about do no harm
+    code, _, err = cli(*arguments(place), "--prompts", file, "--out", tmp_path / "all")
+    assert code == 0, err
+    np.testing.assert_array_equal(read_scores(tmp_path / "all" / "scores.npz").logits, scores.logits)
+    file.write_text(json.dumps({**made, "action 61": ["x"]}))
+    fails_clean(*arguments(place), "--prompts", file, says="'action 61', which is no class of the data")
+
+
+def test_names_may_be_read_bare(cli, place, tmp_path, fails_clean):
+    """As raw CLIP's baseline does; the checkpoint has a template of its own."""
+    code, _, err = cli(*arguments(place), "--template", "{}", "--out", tmp_path / "out")
+    assert code == 0, err
+    scores, model = read_scores(tmp_path / "out" / "scores.npz"), load_model(place / "ski-vificlip")
+    source = open_videos(place / "rgb", CLASSES)
+    frames = source.read(source.names.index(str(scores.names[0])), sample_indices(9, 4))
+    clip = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
+    with torch.no_grad():
+        wanted = model(clip, list(scores.classes)).softmax(dim=1)
+    np.testing.assert_allclose(scores.logits[0], wanted[0].numpy(), rtol=1e-3, atol=1e-4)
+    fails_clean(*arguments(place), "--template", "a photo", says="--template needs exactly one {} for the class name")
 
 
 def test_pictures_of_embeddings_and_of_where_two_models_look(cli, place, tmp_path):

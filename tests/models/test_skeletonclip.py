@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 
 import ski_edge
+from ski_edge.data.clips import load_clips
+from ski_edge.data.store import open_data
 from ski_edge.errors import BadInput
-from ski_edge.evaluate.classify import own_classes
+from ski_edge.evaluate.classify import classifier_of, classify, own_classes
 from ski_edge.evaluate.scores import read_scores
 from ski_edge.models import resolve_weights, save_model
 from ski_edge.models.clip import tokenize
@@ -180,3 +182,25 @@ def test_evaluate_measures_it_on_its_own_classes(cli, fails_clean, waving, tmp_p
     assert np.isfinite(scores.logits).all()
     save_model(ski_edge.create_model("skeletonclip", classes=("a", "b"), **fields), tmp_path / "other")
     fails_clean("evaluate", tmp_path / "other", *asked, says="the network has no class")
+
+
+def test_evaluate_asks_it_about_classes_it_never_saw(cli, fails_clean, waving, tmp_path):
+    """Zero-shot on skeletons: texts of the split's classes, among the unseen ones alone."""
+    skeleton = {"layout": "kinect20", "persons": 1, "resample": {"name": "crop-resize", "frames": 16}}
+    fields = {"backbone": "ctrgcn", "arch": "tiny", "skeleton": skeleton, "seed": 1}
+    model = ski_edge.create_model("skeletonclip", classes=("left",), text_arch="mini", embed_dim=384, **fields)
+    save_model(model, tmp_path / "ckpt")
+    asked = ("--data", waving, "--split", "unseen:right;foot", "--out", tmp_path / "out", "--template", "lift the {}")
+    code, out, err = cli("evaluate", tmp_path / "ckpt", *asked, "--json")
+    assert code == 0, err
+    found, scores = json.loads(out), read_scores(tmp_path / "out" / "scores.npz")
+    assert (found["classes"], found["clips"], scores.classes) == (2, 60, ("right", "foot"))
+    own = classifier_of(model, scores.classes, "lift the {}")
+    data = open_data(waving)
+    clips = load_clips(data, np.flatnonzero(data.labels > 0)[:3], own.config.skeleton)
+    np.testing.assert_allclose(scores.logits[:3], classify(own, clips), rtol=1e-5, atol=1e-5)
+    code, out, _ = cli("evaluate", tmp_path / "ckpt", *asked)
+    assert "60 skeletons, 2 classes" in out
+    fixed = {**fields, **FIXED, "embed_dim": 384}
+    save_model(ski_edge.create_model("skeletonclip", classes=("left",), **fixed), tmp_path / "fixed")
+    fails_clean("evaluate", tmp_path / "fixed", *asked, says="reads no text and has no embedding of 'right' (2 such)")

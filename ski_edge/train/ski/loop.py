@@ -125,16 +125,23 @@ class _Run:
 
     def train(self, began: float, stop_after_s: float | None, report: Report) -> bool:
         """Epochs to the end (True), or until the time is over (False)."""
+        self.stop_at = None if stop_after_s is None else began + stop_after_s
         while self.epoch < self.recipe.optim.epochs:
             row = self._epoch()
+            if row is None:
+                return False
             if self.fabric.is_global_zero:
                 report(row, self.recipe.optim.epochs)
-            over = stop_after_s is not None and time.monotonic() - began > stop_after_s
-            if self.fabric.broadcast(over) and self.epoch < self.recipe.optim.epochs:
+            if self._over() and self.epoch < self.recipe.optim.epochs:
                 return False
         return True
 
-    def _epoch(self) -> dict[str, Any]:
+    def _over(self) -> bool:
+        """Whether the first process's time is over. All must ask together."""
+        return self.fabric.broadcast(self.stop_at is not None and time.monotonic() > self.stop_at)
+
+    def _epoch(self) -> dict[str, Any] | None:
+        """The epoch's row of log.csv; None where the time was over at a save inside it."""
         started, optim, fabric = time.monotonic(), self.recipe.optim, self.fabric
         self.model.train()
         count = len(self.batches)
@@ -145,8 +152,10 @@ class _Run:
                 self._update()
                 if optim.save_every and (self.step // optim.accumulate) % optim.save_every == 0 and self.step < count:
                     self._save()
+                    if self._over():
+                        return None
         row: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.optimiser.param_groups[0]["lr"]}
-        row |= self._means()
+        row |= {name: total / count for name, total in self._totals().items()}
         self.epoch, self.step, self.totals = self.epoch + 1, 0, {}
         self._check_weights()
         if self.average is not None and optim.average == "epochs" and self.epoch >= optim.average_from:
@@ -167,9 +176,8 @@ class _Run:
         last = (step + 1) % every == 0 or step + 1 == count
         # The last accumulation of an epoch may be shorter; it counts its own batches.
         size = every if step < count - count % every else count % every
-        with nullcontext() if last else fabric.no_backward_sync(self.model):
-            with self._attention():
-                out = self.model(batch.frames, batch.skeleton, batch.target, batch.skeleton_target)
+        with nullcontext() if last else fabric.no_backward_sync(self.model), self._attention():
+            out = self.model(batch.frames, batch.skeleton, batch.target, batch.skeleton_target)
             loss = out["loss"]
             value = float(loss.detach())
             if not np.isfinite(value):
@@ -222,10 +230,12 @@ class _Run:
                     "look for clips with huge numbers: ski-edge data check"
                 )
 
-    def _means(self) -> dict[str, float]:
-        """Of the epoch's batches, over all processes."""
+    def _totals(self) -> dict[str, float]:
+        """Sums over the epoch's batches so far, the mean over processes."""
+        if not self.totals:
+            return {}
         sums = torch.tensor(list(self.totals.values()), dtype=torch.float64)
-        means = self.fabric.all_reduce(sums.to(self.fabric.device), reduce_op="mean") / len(self.batches)
+        means = self.fabric.all_reduce(sums.to(self.fabric.device), reduce_op="mean")
         return dict(zip(self.totals, means.tolist(), strict=True))
 
     def _save(self) -> None:
@@ -236,7 +246,7 @@ class _Run:
             "average": self.average.state_dict() if self.average is not None else {},
             "epoch": self.epoch,
             "step": self.step,
-            "totals": self.totals,
+            "totals": self._totals(),
             "seconds": self.seconds,
         }
         if self.recipe.optim.shard:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather
 
 from ski_edge.models.clip import exact, products
 
@@ -63,7 +65,11 @@ DISTILLATION = {"mse": distil_mse, "kl": distil_kl, "contrastive": distil_contra
 
 
 def info_nce(first: Tensor, second: Tensor, scale: Tensor | float) -> Tensor:
-    """Rows [N, D] of the same index belong together: cross-entropy of their cosines times `scale`, both ways."""
+    """Rows [N, D] of the same index belong together: cross-entropy of their cosines times `scale`, both ways.
+
+    N counts the clips of all processes: each compares all of them, so that several processes are one.
+    """
+    first, second = _of_all(first), _of_all(second)
     logits = scale * products(F.normalize(exact(first), dim=-1), second)
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
@@ -77,6 +83,13 @@ def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def cosine_distance(first: Tensor, second: Tensor) -> Tensor:
     """1 - cosine, mean over rows [..., D] (FROSTER's residual feature distillation)."""
     return (1 - F.cosine_similarity(first, second, dim=-1)).mean()
+
+
+def _of_all(rows: Tensor) -> Tensor:
+    """Rows of all processes, with gradients: each process's own get the sum of all processes' (DDP takes the mean)."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    return torch.cat(all_gather(rows.contiguous()))
 
 
 def _centred(rows: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def build_pair(recipe: SkiRecipe, world: World, stage: Stage) -> Pair:
     with torch.random.fork_rng(devices=[]):  # heads
         torch.manual_seed(recipe.seed)
         pair = Pair(recipe, student, teacher, None, None, world.groups)
-    video_text, skeleton_text = class_texts(pair, names, trained=not recipe.text.freeze)
+    video_text, skeleton_text = class_texts(pair, names, trained=True)
     if isinstance(teacher, SkeletonCLIP) and skeleton_text is None:
         raise BadInput(
             f"this skeletonclip reads no new text and was not trained on these {len(names)} classes; if it was trained "
@@ -62,18 +62,23 @@ def build_pair(recipe: SkiRecipe, world: World, stage: Stage) -> Pair:
 
 @torch.no_grad()
 def class_texts(pair: Pair, names: list[str] | tuple[str, ...], trained: bool = False) -> tuple[Tensor | None, ...]:
-    """(for the video, for the skeleton side): features [K, D]; tokens [K, P, L] where the towers are to be trained."""
+    """(for the video, for the skeleton side): features [K, D].
+
+    trained: tokens [K, P, L] instead, where a tower learns. A teacher reads the template that it was trained with.
+    """
     recipe, sides = pair.recipe, []
-    described = prompts(list(names), recipe.text)
-    every, count = [sentence for sentences in described for sentence in sentences], len(described[0])
-    sentence = None
-    if recipe.text.encoder == "sentence":
-        sentence = mean_of_prompts(SentenceEncoder().encode(every).unflatten(0, (-1, count)))
-    for side in (pair.student, pair.teacher):
+    learns = (trained and not recipe.text.freeze, trained and recipe.teacher is not None and pair.teacher_reads_anew)
+    for side, trained in zip((pair.student, pair.teacher), learns, strict=True):
         if side is None or isinstance(side, SavedTeacher):
             sides.append(None)
-        elif sentence is not None:
-            sides.append(sentence)
+            continue
+        text = recipe.text
+        if isinstance(side, SkeletonCLIP):
+            text = text.model_copy(update={"template": side.config.text.template, "templates": None})
+        described = prompts(list(names), text)
+        every, count = [sentence for sentences in described for sentence in sentences], len(described[0])
+        if recipe.text.encoder == "sentence":
+            sides.append(mean_of_prompts(SentenceEncoder().encode(every).unflatten(0, (-1, count))))
         elif isinstance(side, ClipModel):
             tokens = tokenize(every, side.config.arch).unflatten(0, (-1, count))
             sides.append(tokens if trained else _read(side.text_features, tokens, device_of(side)))
@@ -236,7 +241,11 @@ def _teacher(recipe: SkiRecipe, spec: Teacher, world: World, stage: Stage) -> Sk
         if not isinstance(model, SkeletonCLIP):
             raise BadInput(f"teacher.init {spec.init} is a {model.config.model}, not a skeletonclip")
         if not spec.freeze:
-            model.config = model.config.model_copy(update={"classes": names, "weights": weights})
+            update = {"classes": names, "weights": weights}
+            if recipe.temperature == "learned" and model.log_scale is None:  # SKI's own have none
+                model.log_scale = torch.nn.Parameter(torch.tensor(math.log(recipe.start_scale)))
+                update["temperature"] = "learned"
+            model.config = model.config.model_copy(update=update)
         return model
     if spec.skeleton is None:
         raise BadInput("a teacher that begins at random needs teacher.skeleton: layout, persons, resample, ...")
@@ -245,15 +254,15 @@ def _teacher(recipe: SkiRecipe, spec: Teacher, world: World, stage: Stage) -> Sk
     model = create_model(
         "skeletonclip",
         seed=recipe.seed,
-        backbone=spec.backbone,
-        arch=spec.arch,
+        backbone=spec.backbone or "hyperformer",
+        arch=spec.arch or "base",
         skeleton=spec.skeleton,
         embed_dim=SentenceEncoder.embed_dim if sentence else clip_arch(text_arch).embed_dim,
         text_arch=text_arch,
         text={"template": recipe.text.template},
         reads_text=not sentence,
         classes=names,
-        skeleton_norm=spec.skeleton_norm,
+        skeleton_norm=spec.skeleton_norm is not False,
         temperature=recipe.temperature,
         weights=weights,
         licence="Apache-2.0",
@@ -262,7 +271,7 @@ def _teacher(recipe: SkiRecipe, spec: Teacher, world: World, stage: Stage) -> Sk
         model.log_scale.data.fill_(math.log(recipe.start_scale))
     if text_arch is not None and recipe.text.init != "random":  # first: the trunk may be trained for days
         _take_text(model, _load(recipe.text.init, stage, text_arch), recipe.text.init)
-    if spec.backbone_init != "random":
+    if spec.backbone_init not in (None, "random"):
         _take_trunk(model, _load(spec.backbone_init, stage, None), spec.backbone_init)
     return model
 

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ski_edge.errors import BadInput
-from ski_edge.models.clip import ClipModel, mean_of_prompts
-from ski_edge.models.froster import FROSTER
+from ski_edge.models.clip import ClipModel, mean_of_prompts, products
 from ski_edge.models.registry import create_model
 from ski_edge.models.skeletonclip import SkeletonCLIP
 from ski_edge.models.vificlip import ViFiCLIP
@@ -103,11 +102,28 @@ class Pair(nn.Module):
             self.pair_log_scale = nn.Parameter(torch.tensor(math.log(_START_SCALE)))
         if recipe.teacher is not None and recipe.teacher.freeze:
             teacher.requires_grad_(False)
-        elif isinstance(teacher, SkeletonCLIP) and recipe.text.freeze and teacher.text is not None:
+        elif isinstance(teacher, SkeletonCLIP) and teacher.text is not None and not self.teacher_reads_anew:
             teacher.text.requires_grad_(False)
         if isinstance(teacher, SkeletonCLIP) and teacher.log_scale is not None:
             used = recipe.temperature == "learned" and recipe.objective != "cross-projection"
             teacher.log_scale.requires_grad_(used and not recipe.teacher.freeze)
+
+    @property
+    def teacher_reads_anew(self) -> bool:
+        """Whether its text tower learns, so that class texts are read in every step."""
+        spec, teacher = self.recipe.teacher, self.teacher
+        frozen = self.recipe.text.freeze if spec.freeze_text is None else spec.freeze_text
+        can = isinstance(teacher, SkeletonCLIP) and teacher.text is not None and teacher.config.reads_text
+        return can and not (frozen or spec.freeze)
+
+    def shardable(self) -> list[nn.Module]:
+        """Blocks that may lie apart: those that are called as modules are (X-CLIP's and FROSTER's frames are not)."""
+        towers = [self.student.clip.transformer] if self.student is not None else []
+        if isinstance(self.student, ViFiCLIP):
+            towers.append(self.student.clip.visual.transformer)
+        if isinstance(self.teacher, SkeletonCLIP) and self.teacher.text is not None:
+            towers.append(self.teacher.text.transformer)
+        return [block for tower in towers for block in tower.resblocks]
 
     def train(self, mode: bool = True) -> Pair:
         """Frozen parts keep their statistics where the recipe says so; a frozen copy never drops or counts."""
@@ -132,7 +148,12 @@ class Pair(nn.Module):
         if frames is not None:
             read = self._drawn(self.video_text)
             text = read if read.is_floating_point() else _means(self.student.text_features, read)
-            video, video_similarity = self.student.compare(frames, text)
+            if self.raw is None:
+                video, video_similarity = self.student.compare(frames, text)
+            else:  # single frames are needed, too
+                rows = self.student.frame_features(frames)
+                video = self.student.pool(rows)
+                video_similarity = products(video, text)
             out["video"] = video_similarity.detach()
         if skeleton is not None:
             bones, bones_similarity = self.teacher.compare(skeleton, self._skeleton_text())
@@ -157,7 +178,7 @@ class Pair(nn.Module):
             parts["to_video_loss"] = info_nce(self.heads["to_video"](bones), video, scale)
             parts["to_skeleton_loss"] = info_nce(bones, self.heads["to_skeleton"](video), scale)
         if self.raw is not None:
-            parts["residual_loss"] = recipe.student.residual * self._residual(frames, read, text)
+            parts["residual_loss"] = recipe.student.residual * self._residual(frames, rows, read, text)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts, **out}
 
     def video_scale(self) -> Tensor | float:
@@ -177,10 +198,10 @@ class Pair(nn.Module):
         fixed = self.skeleton_text is None or self.skeleton_text.is_floating_point()
         return self.skeleton_text if fixed else _means(self.teacher.text, self._drawn(self.skeleton_text))
 
-    def _residual(self, frames: Tensor, read: Tensor, text: Tensor) -> Tensor:
+    def _residual(self, frames: Tensor, rows: Tensor, read: Tensor, text: Tensor) -> Tensor:
         """1 - cosine between frames here, projected, and frames of the frozen start; the same for texts that learn."""
-        mine, start = (_frame_features(model, frames) for model in (self.student, self.raw))
-        loss = cosine_distance(self.heads["residual_video"](F.normalize(mine, dim=-1)), start.detach())
+        start = self.raw.frame_features(frames).detach()
+        loss = cosine_distance(self.heads["residual_video"](F.normalize(rows, dim=-1)), start)
         if "residual_text" in self.heads:
             mine = self.heads["residual_text"](F.normalize(text, dim=-1))
             loss = loss + cosine_distance(mine, _means(self.raw.text_features, read))
@@ -199,13 +220,6 @@ def _raw(student: ClipModel) -> ViFiCLIP:
     raw = create_model("vificlip", arch=student.config.arch, text=text, **fields)
     raw.clip.load_state_dict(student.clip.state_dict())
     return raw.requires_grad_(False)
-
-
-def _frame_features(model: ClipModel, frames: Tensor) -> Tensor:
-    """[N, T, 3, S, S] -> [N, T, D]."""
-    if isinstance(model, FROSTER):
-        return model.frame_features(frames)
-    return model.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
 
 def _train_only_used(student: ClipModel, recipe: SkiRecipe) -> None:

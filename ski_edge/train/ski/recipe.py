@@ -90,16 +90,26 @@ class Teacher(Contract):
     """The skeleton network, or its saved embeddings."""
 
     init: str = "random"  # as the student's
-    backbone: str = "hyperformer"
-    arch: Literal["base", "small", "tiny"] = "base"
-    backbone_init: str = "random"  # of a random teacher: a skeleton classifier whose trunk it takes; recipe:NAME
-    skeleton: SkeletonInput | None = None  # of a random teacher
-    skeleton_norm: bool = True  # paper: cosine; official code: the raw vector
+    # Of a random teacher; one that is loaded is what it is
+    backbone: str | None = None  # None: hyperformer
+    arch: Literal["base", "small", "tiny"] | None = None  # None: base
+    backbone_init: str | None = None  # a skeleton classifier whose trunk it takes; recipe:NAME
+    skeleton: SkeletonInput | None = None
+    skeleton_norm: bool | None = None  # None, True (paper): cosine; False (official code): the raw vector
+
     augment: SkeletonAugment = SkeletonAugment()
     freeze: bool = False  # True: offline distillation
+    freeze_text: bool | None = None  # its text tower; None: as text.freeze says of all
     freeze_statistics: bool = False  # BatchNorm, too; the official offline variant leaves it in training mode
     # npz of any skeleton-text model: names [N], embeddings [N, D], classes [K], class_embeddings [K, D]
     embeddings: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_trained_network_is_what_it_is(self) -> Teacher:
+        own = ("backbone", "arch", "backbone_init", "skeleton", "skeleton_norm")
+        if self.init != "random" and (said := [name for name in own if getattr(self, name) is not None]):
+            raise ValueError(f"{said[0]} is a matter of the network that init names ({self.init}); leave it away here")
+        return self
 
 
 class Optim(Contract):
@@ -134,6 +144,8 @@ class Optim(Contract):
             raise ValueError(f"average_from {self.average_from} comes after the last of {self.epochs} epochs")
         if self.shard and self.compile:
             raise ValueError("shard and compile exclude each other; leave one away")
+        if self.shard and self.precision == "fp16":
+            raise ValueError("shard clips gradients that fp16 has scaled; use bf16 with it")
         return self
 
 

@@ -28,6 +28,7 @@ from ski_edge.train.ski.recipe import SkiRecipe, Text
 from ski_edge.train.ski.world import prompts_file
 
 STAGES = Path("runs/stages")
+_TEMPLATES = ("template", "templates")
 Say = Callable[[str], None]
 Report = Callable[[dict[str, Any], int], None]
 
@@ -84,6 +85,7 @@ class Stages:
         if name in self.above:
             raise BadInput(f"recipe:{name} needs itself, by way of {' -> '.join((*self.above, name))}")
         stage, run = read_recipe(name, self.changes.get(name)), self.recipe
+        self._refuse_lost(name, stage)
         if isinstance(stage, SkiRecipe):
             if stage.objective == "captions":  # knows no actions and has people of its own: one serves all
                 return stage
@@ -98,6 +100,19 @@ class Stages:
             "split": f"base:{run.data.split},held={run.data.seen_test_share:g}",
         }
         return stage.model_copy(update=update)
+
+    def _refuse_lost(self, name: str, stage: Recipe | SkiRecipe) -> None:
+        """Changes of a stage that the run's own fields would go over."""
+        for change in self.changes.get(name, []):
+            field = change.partition("=")[0]
+            taken = not isinstance(stage, SkiRecipe) and field == "split"
+            if isinstance(stage, SkiRecipe) and stage.objective != "captions":
+                own = Text.model_fields.keys() & {"encoder", "arch", "init", "freeze"}
+                own |= set(_TEMPLATES) if stage.objective == "skeletonclip" else set()
+                taken = field.startswith("text.") and field.removeprefix("text.") not in own
+            captions = isinstance(stage, SkiRecipe) and stage.objective == "captions"
+            if taken or (not captions and (field == "seed" or field.split(".")[0] == "data")):
+                raise BadInput(f"{name}:{change}: a stage takes {field} from the run it is for; set it there")
 
     def digest(self, name: str) -> str:
         """Of stage NAME, of what its files hold, and of all stages before it."""
@@ -167,9 +182,11 @@ class Stages:
 
 
 def _text(stage: SkiRecipe, run: SkiRecipe) -> Text:
-    """What is read is the run's; who reads it, and whether that learns, is the stage's own."""
-    own = {field: getattr(stage.text, field) for field in ("encoder", "arch", "init", "freeze")}
-    return run.text.model_copy(update=own)
+    """What is read is the run's; who reads it, and whether that learns, is the stage's own. So are a teacher's
+    templates: it goes on with them, whatever its students read.
+    """
+    own = ("encoder", "arch", "init", "freeze", *(_TEMPLATES if stage.objective == "skeletonclip" else ()))
+    return run.text.model_copy(update={field: getattr(stage.text, field) for field in own})
 
 
 def _inits(recipe: SkiRecipe) -> list[str]:
@@ -178,7 +195,7 @@ def _inits(recipe: SkiRecipe) -> list[str]:
     if recipe.student is not None:
         inits.append(recipe.student.init)
     if recipe.teacher is not None:
-        inits += [recipe.teacher.init, recipe.teacher.backbone_init]
+        inits += [recipe.teacher.init, recipe.teacher.backbone_init or "random"]
     return inits
 
 
@@ -190,6 +207,10 @@ def _reads(stage: Recipe | SkiRecipe) -> list[Path]:
         return [stage.data / CLIPS, stage.data / INDEX]
     named = [init for init in _inits(stage) if init != "random" and not init.startswith(("recipe:", "openclip:"))]
     prompts = [prompts_file(stage.text.prompts)] if stage.text.prompts is not None else []
+    if stage.text.templates is not None:
+        prompts.append(Path(stage.text.templates))  # a name of templates is no file, and counts as a field
+    if stage.student is not None and stage.student.text_tower not in (None, "shipped"):
+        named.append(stage.student.text_tower)
     saved = [stage.teacher.embeddings] if stage.teacher is not None and stage.teacher.embeddings is not None else []
     checked = [stage.data.checked] if stage.data.checked is not None else []
     data = [stage.data.skeletons / CLIPS, stage.data.skeletons / INDEX]

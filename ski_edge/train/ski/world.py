@@ -11,7 +11,7 @@ import numpy as np
 from ski_edge.data.prompts import DESCRIPTIONS, class_prompts, read_prompts
 from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.data.rendered.source import render_data, render_frames
-from ski_edge.data.splits import split, validation_part
+from ski_edge.data.splits import is_zero_shot, split, validation_part, zero_shot_classes
 from ski_edge.data.store import SkeletonData, open_data
 from ski_edge.data.video import VideoSource, open_videos, pair
 from ski_edge.errors import BadInput
@@ -80,6 +80,8 @@ def _paired(recipe: SkiRecipe, skeletons: SkeletonData, progress: Progress) -> W
     if both := sorted(set(seen) & set(unseen)):
         name = skeletons.index.classes[both[0]]
         raise BadInput(f"split {spec.split} trains and tests on {name!r}; SKI training needs one that divides classes")
+    if is_zero_shot(spec.split):  # all its classes, with or without clips: fewer to choose among would be easier
+        seen, unseen = (np.array(part, np.int64) for part in zero_shot_classes(spec.split, skeletons.index.classes))
     videos, pairs = _videos(recipe, spec, skeletons, progress)
     parts = [np.flatnonzero(np.isin(pairs[:, 1], part)) for part in (base, held_out, novel)]
     for part, what in ((parts[0], "training"), (parts[2], "test")):

@@ -80,6 +80,9 @@ def ski_fields():
             made["teacher"] = copy.deepcopy(TEACHER)
         for change in changes:
             made = _over(made, change)
+        if made.get("teacher") and made["teacher"].get("init", "random") != "random":
+            for own in ("backbone", "arch", "skeleton"):  # those of a teacher that is loaded are its own
+                made["teacher"].pop(own, None)
         return made
 
     return fields

@@ -64,6 +64,13 @@ def test_an_unknown_kind_is_refused():
         ("scd", {"optim": {"epochs": 0}}, "optim.epochs: Input should be greater than 0"),
         ("scd", {"optim": {"lr_factors": {"student": -1}}}, "greater than or equal to 0"),
         ("scd", {"optim": {"average": "epochs", "average_from": 2}}, "average_from 2 comes after the last of 1 epochs"),
+        ("scd", {"optim": {"shard": True, "compile": True}}, "shard and compile exclude each other"),
+        ("scd", {"optim": {"shard": True, "precision": "fp16"}}, "use bf16 with it"),
+        (
+            "scd",
+            {"teacher": {"init": "x", "skeleton_norm": False}},
+            "skeleton_norm is a matter of the network that init",
+        ),
         ("scd", {"alpha": -1}, "alpha: Input should be greater than or equal to 0"),
     ],
 )

@@ -122,6 +122,18 @@ def kill_inside_an_epoch(command, out):
     raise AssertionError(f"no state was saved inside an epoch: {process.stderr.read()[-2000:]}")
 
 
+def test_time_may_be_over_inside_an_epoch(ski_recipe, tmp_path, no_stage):
+    """At the next save; going on gives the same log, too."""
+    changes = ("scd", {"optim": {"epochs": 2, "batch_size": 2, "save_every": 1}})
+    train_ski(ski_recipe(*changes), tmp_path / "whole", no_stage, threads=1)
+    part = train_ski(ski_recipe(*changes), tmp_path / "parts", no_stage, threads=1, stop_after_s=0.0)
+    assert (part["finished"], part["epochs"], state_of(tmp_path / "parts")["step"]) == (False, 0, 1)
+    train_ski(ski_recipe(*changes), tmp_path / "parts", no_stage, resume=True, threads=1)
+    assert_equal(state_of(tmp_path / "whole")["model"], state_of(tmp_path / "parts")["model"])
+    logs = [(tmp_path / run / "log.csv").read_text().splitlines() for run in ("whole", "parts")]
+    assert [line.rsplit(",", 1)[0] for line in logs[0]] == [line.rsplit(",", 1)[0] for line in logs[1]]
+
+
 def test_run_folders_are_not_mixed(ski_recipe, tmp_path, no_stage):
     recipe = ski_recipe("skeletonclip")
     result = train_ski(recipe, tmp_path / "run", no_stage, threads=1)
@@ -194,9 +206,12 @@ def test_a_compiled_network_is_the_same(ski_recipe, tmp_path, no_stage):
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would ask for two GPUs")
-def test_two_processes_are_one(ski_fields, ski_recipe, tmp_path, no_stage):
-    """Over gloo: the same losses and weights as one process with the same batch."""
-    changes = ("student", NO_CHANCE, {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
+@pytest.mark.parametrize("objective", ["student", "tri-modal"])
+def test_two_processes_are_one(objective, ski_fields, ski_recipe, tmp_path, no_stage):
+    """Over gloo: the same losses and weights as one process with the same batch; tri-modal compares all clips of it."""
+    still = {"teacher": {"freeze": True, "freeze_statistics": True, "augment": None}} if objective != "student" else {}
+    optim = {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}}
+    changes = (objective, NO_CHANCE, still, optim)
     rows = []
     train_ski(ski_recipe(*changes), tmp_path / "one", no_stage, threads=1, report=lambda row, _: rows.append(row))
     for more in ([], ["--resume"]):  # a finished run returns its result in every process

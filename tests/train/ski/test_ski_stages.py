@@ -71,7 +71,8 @@ def test_what_decides_a_stages_weights_decides_its_folder(ski_recipe, stage_file
     assert of({"data": {"rendered": {"looks": 2}}}) == digest  # skeletons have no looks
     assert of({"seed": 2}) != digest
     assert of({"data": {"split": "unseen:1"}}) != digest
-    assert of({"text": {"template": "a photo of {}."}}) != digest
+    assert of({"text": {"template": "a photo of {}."}}) == digest  # of the student; a teacher has its own
+    assert of(changes={name: ["text.template=a photo of {}."]}) != digest
     assert of(changes={name: ["optim.lr=0.5"]}) != digest
 
 
@@ -95,6 +96,14 @@ def test_what_files_hold_decides_a_stages_folder(ski_recipe, ski_place, stage_fi
     prompts.write_text("squat: somebody squats\n")
     seen.append(digest())
     assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize("change", ["seed=2", "data.split=unseen:1", "text.prompts=utd"])
+def test_changes_that_the_run_would_go_over_are_refused(change, ski_recipe, stage_file, stages):
+    name = stage_file("bones", "skeletonclip")
+    made, _ = stages(ski_recipe("scd", {"teacher": {"init": f"recipe:{name}"}}), changes={name: [change]})
+    with pytest.raises(BadInput, match=f"a stage takes {change.split('=')[0]} from the run it is for; set it there"):
+        made.check()
 
 
 def test_stages_within_stages_count(ski_recipe, stage_file, stages):
