@@ -49,6 +49,13 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def folders_of(recipe, before, backbone, teacher):
+    """Stage -> its folder."""
+    stages = Stages(recipe, changes=before)
+    folders = {inner: stages.folder(inner) for inner in before if inner != backbone}
+    return {**folders, backbone: stages.within("", stages.stage_recipe(teacher)).folder(backbone)}
+
+
 def check_run(out, name, small_changes, changes=()):
     """What a run and the runs before it must have left, by the form that its name says."""
     place, recipe, form = (
@@ -58,16 +65,17 @@ def check_run(out, name, small_changes, changes=()):
     )
     own, before = small_changes(name)
     assert recipe == read_recipe(name, [*own, *changes])
-    stages = Stages(recipe, changes=before)
-    folders = {inner: place / stages.folder(inner) for inner in before if inner != "hyperformer-ski"}
-    inner = stages.within("", stages.stage_recipe(f"skeletonclip-{form}"))
-    folders["hyperformer-ski"] = place / inner.folder("hyperformer-ski")
+    sixty = "-ntu60" if name.endswith("-ntu60") else ""
+    with pytest.MonkeyPatch.context() as patch:  # the folders' names depend on what the data hold
+        patch.chdir(place)
+        folders = folders_of(recipe, before, below := f"hyperformer-ski{sixty}", bones := f"skeletonclip-{form}{sixty}")
     backbone, start, bones = (
-        load_model(folders[inner] / "checkpoint")
-        for inner in ("hyperformer-ski", f"{name.split('-')[1]}-{form}", f"skeletonclip-{form}")
+        load_model(place / folders[inner] / "checkpoint") for inner in (below, f"{name.split('-')[1]}-{form}", bones)
     )
     clip, student, teacher = (load_model(folder) for folder in (place / "clip", out / "checkpoint", out / "teacher"))
     assert backbone.config.model == "hyperformer"
+    for spec in (backbone.config.skeleton, teacher.config.backbone.skeleton):
+        assert spec.second_body == ("zeros" if sixty else "copy")  # as the two sets' preparations have it
     assert (student.config.model, start.config.model) == (recipe.student.model, recipe.student.model[4:])
     assert student.config.video.window_frames == 4
     assert np.isfinite(student.score_scale)
@@ -78,16 +86,21 @@ def check_run(out, name, small_changes, changes=()):
         assert torch.equal(student.clip.logit_scale, start.clip.logit_scale)
         assert recipe.mix_skeleton_labels == (recipe.student.model != "ski-froster")  # FROSTER mixes nothing
         assert not same(tower(student), tower(start))
+        looked_up = torch.equal(student.clip.token_embedding.weight, clip.clip.token_embedding.weight)
+        assert looked_up == (recipe.student.model == "ski-vificlip")  # ViFi-CLIP's and SKI's prompts are
         assert not same(teacher.text.state_dict(), bones.text.state_dict())
         assert not same(bones.text.state_dict(), tower(clip))
         assert teacher.config.backbone.skeleton.resample.name == "zero-pad"
     else:
-        assert (recipe.temperature, recipe.text.freeze, teacher.config.skeleton_norm) == ("learned", True, True)
+        frozen = recipe.student.model == "ski-xclip"  # its own code freezes text
+        assert (recipe.temperature, recipe.text.freeze, teacher.config.skeleton_norm) == ("learned", frozen, True)
         assert not torch.equal(student.clip.logit_scale, start.clip.logit_scale)
         assert not torch.equal(teacher.log_scale, bones.log_scale)
         assert not recipe.mix_skeleton_labels
-        for text in (tower(student), tower(start), teacher.text.state_dict(), bones.text.state_dict()):
+        for text in (teacher.text.state_dict(), bones.text.state_dict()):
             assert same(text, tower(clip))
+        for text in (tower(student), tower(start)):
+            assert same(text, tower(clip)) == frozen
         assert teacher.config.backbone.skeleton.resample.name == "crop-resize"
     check_numbers(out, recipe.data.split, student, (start, bones, teacher))
 
@@ -238,13 +251,17 @@ def only(toy_ntu, tmp_path, monkeypatch):
             ["vificlip-official:student.init=clap"],
             "recipe:vificlip-official: init 'clap' is no",
         ),
-        (["ntu60", "ntu60-rgb"], ["skeletonclip-official:text.init=clap"], "init 'clap' is no folder, no file"),
+        (["ntu60", "ntu60-rgb"], ["skeletonclip-official-ntu60:text.init=clap"], "init 'clap' is no folder, no file"),
         (
             ["ntu60", "ntu60-rgb"],
             ["vificlip:optim.epochs=1"],
             "vificlip:optim.epochs=1 changes nothing: this recipe needs",
         ),
-        (["ntu60", "ntu60-rgb"], ["hyperformer-ski:epoch=1"], "recipe hyperformer-ski: epoch: Extra inputs are not"),
+        (
+            ["ntu60", "ntu60-rgb"],
+            ["hyperformer-ski-ntu60:epoch=1"],
+            "recipe hyperformer-ski-ntu60: epoch: Extra inputs are not",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_anything_is(there, changes, says, only, small_changes, fails_clean):
