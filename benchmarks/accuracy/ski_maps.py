@@ -30,7 +30,6 @@ from ski_edge.train.recipe import parse_recipe
 from ski_edge.train.ski.world import open_world, prompts
 
 RUNS, RESULTS = Path("runs/ski"), Path("benchmarks/results/ski")
-LOOKS = 4  # clips of one skeleton; the first of them is measured
 
 
 def measure(row: str, seed: int, shown: int) -> tuple[OnBody, list[tuple[np.ndarray, np.ndarray]]]:
@@ -40,7 +39,8 @@ def measure(row: str, seed: int, shown: int) -> tuple[OnBody, list[tuple[np.ndar
     world, model = open_world(recipe), load_model(folder / "checkpoint")
     text = SentenceEncoder().encode([sentence for (sentence,) in prompts(list(world.classes), recipe.text)])
     maps, masks, examples, classes = [], [], [], set()
-    for pair in world.unseen_test[world.video[world.unseen_test] % LOOKS == 0]:
+    looks = recipe.data.rendered.looks  # clips of one skeleton; the first of them is measured
+    for pair in world.unseen_test[world.video[world.unseen_test] % looks == 0]:
         clip, label = int(world.video[pair]), int(world.labels[pair])
         indices = segments_test(world.videos.length(clip), recipe.video.frames, 0, 1)
         frames = world.videos.read(clip, indices)

@@ -29,7 +29,7 @@ from ski_edge.runtime import open_bundle
 from ski_edge.runtime.measure import machine
 from ski_edge.runtime.open import ZOO
 from ski_edge.testing.results import write_result
-from ski_edge.train.recipe import read_recipe
+from ski_edge.train.recipe import parse_recipe, read_recipe
 from ski_edge.train.run import CHECKPOINT
 from ski_edge.train.ski.world import World, open_world, prompts
 from ski_edge.train.text.tower import load_text_tower
@@ -99,7 +99,14 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=Path("runs/text/mini"))
     parser.add_argument("--card", type=Path, default=CARD)
     arguments = parser.parse_args()
-    recipe = read_recipe(RECIPE, [f"data.skeletons={arguments.data}"])
+    recipe = read_recipe(RECIPE)
+    if arguments.ship:
+        path = arguments.ship / "recipe.json"
+        recipe = parse_recipe(json.loads(path.read_text()), f"recipe of {arguments.ship}")
+        if recipe.data.split != read_recipe(RECIPE).data.split:
+            raise SystemExit(f"{path} has split {recipe.data.split}; what ships is measured on that of {RECIPE}")
+    data = recipe.data.model_copy(update={"skeletons": arguments.data})
+    recipe = recipe.model_copy(update={"data": data})
     world = open_world(recipe)
     names = list(world.classes)
     described = prompts(names, recipe.text)

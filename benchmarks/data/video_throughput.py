@@ -25,8 +25,9 @@ from ski_edge.data.video.decode import probe
 from ski_edge.runtime.measure import machine
 from ski_edge.testing.clips import moving_shapes
 from ski_edge.testing.results import write_result
+from ski_edge.train.recipe import read_recipe
 from ski_edge.train.video_batches import VideoBatches
-from ski_edge.train.video_recipe import PRESETS, VideoRecipe
+from ski_edge.train.video_recipe import VideoRecipe
 
 
 def make_folder(folder: Path, clips: int, video: Path | None) -> VideoFiles:
@@ -115,7 +116,7 @@ def check(source: VideoFiles, recipe: VideoRecipe, batch: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--video", type=Path, help="default: 100 generated frames of 340 x 256, MPEG-4")
-    parser.add_argument("--preset", choices=PRESETS, default="vifi")
+    parser.add_argument("--recipe", default="vificlip-official", help="whose frames, crops and colours")
     parser.add_argument("--clips", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--step-ms", type=float, default=200, help="how long the network would work on a batch")
@@ -123,16 +124,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--name", default="video-throughput")
     arguments = parser.parse_args()
+    video = read_recipe(arguments.recipe).video
     load, rows = os.getloadavg()[0], []
     with tempfile.TemporaryDirectory() as folder:
         source = make_folder(Path(folder), arguments.clips, arguments.video)
         facts = probe(source.path(0))
-        check(source, PRESETS[arguments.preset], arguments.batch)
+        check(source, video, arguments.batch)
         for workers in arguments.workers:
             for cached in (False, True):
                 with tempfile.TemporaryDirectory() as cache:
                     fields = {"workers": workers, "cache": Path(cache) if cached else None}
-                    recipe = PRESETS[arguments.preset].model_copy(update=fields)
+                    recipe = video.model_copy(update=fields)
                     row = measure(source, recipe, arguments.batch, arguments.step_ms / 1000, arguments.rounds)
                     if workers:
                         rate = processes_clips_per_s(source, recipe, arguments.batch, arguments.rounds)
@@ -141,7 +143,7 @@ def main() -> None:
                 print(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
     content = {
         "video": {"frames": facts.frames, "height": facts.height, "width": facts.width, "real": bool(arguments.video)},
-        "recipe": arguments.preset,
+        "recipe": arguments.recipe,
         "clips": arguments.clips,
         "batch": arguments.batch,
         "step_ms": arguments.step_ms,

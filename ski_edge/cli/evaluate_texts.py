@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def video_report(
     about |= {"device": str(device), "data": data.name, "videos": found.path.name, "split": split}
     about |= {"views": f"{found.views[0]}x{found.views[1]}", "frames": views.frames}
     about |= {"clips_without_video": test.without_video, "left_out": len(videos.left_out)}
-    content = _write(out, test, result, about, config.notes if prompts is None else ())
+    unread = [note for note in config.notes if prompts is None and note.startswith("texts:")]
+    content = _write(out, test, result, about, unread)
     if tsne:
         step("drawing embeddings")
         content["embeddings"] = draw_embeddings(out, embeddings, test.labels, test.classes)
@@ -155,7 +157,7 @@ def skeleton_report(
     return content
 
 
-def _write(out: Path, test: Any, result: Any, about: dict[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
+def _write(out: Path, test: Any, result: Any, about: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
     """The report's files; what metrics.json holds."""
     from ski_edge.evaluate.report import write_report
     from ski_edge.evaluate.scores import Scores, write_scores

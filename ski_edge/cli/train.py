@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def _ski(
             drawing=report.drawing,
         )
     except StageStopped as stop:
-        return {"finished": False, "stage": stop.name, "epochs": stop.epochs}
+        first = os.environ.get("RANK", "0") == "0"  # the others have nothing to say
+        return {"finished": False, "stage": stop.name, "epochs": stop.epochs} if first else {}
 
 
 def _export(recipe: Any, out: Path) -> Path:

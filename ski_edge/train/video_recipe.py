@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ski_edge.contracts import CLIP_MEAN, CLIP_STD, Contract, Preprocessing
+from ski_edge.contracts import Contract, Preprocessing
 
 
 class VideoRecipe(Contract):
-    """The defaults are those of ViFi-CLIP, X-CLIP and SKI; `PRESETS` has others. Labels are mixed with the pixels."""
+    """The defaults are those of ViFi-CLIP, X-CLIP and SKI. Labels are mixed with the pixels."""
 
     frames: int = Field(16, gt=0, le=1024)  # of a clip that the network sees
     sampling: Literal["segments", "stride"] = "segments"  # one frame of each equal part; or every rate-th of a stretch
@@ -54,30 +54,3 @@ class VideoRecipe(Contract):
         if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
             raise ValueError(f"scales must be above 0 and at most 1, got {self.scales}")
         return self
-
-
-PRESETS: dict[str, VideoRecipe] = {
-    # ViFi-CLIP, X-CLIP, SKI-ViFiCLIP: 16 frames of 224 x 224, all augmentation
-    "vifi": VideoRecipe(),
-    # FROSTER: 8 frames, every 16th, CLIP's mean and std, no colour changes, no mixing
-    "froster": VideoRecipe(
-        frames=8,
-        sampling="stride",
-        rate=16,
-        preprocessing=Preprocessing(resize_short=224, crop=224, mean=CLIP_MEAN, std=CLIP_STD),
-        crop="jitter",
-        colour_jitter=0,
-        grey=0,
-        mixup_alpha=0,
-        cutmix_alpha=0,
-    ),
-    # Small networks trained from nothing, 112 x 112: the full frame, since rendered people fill it already
-    "small": VideoRecipe(
-        frames=8,
-        preprocessing=Preprocessing(resize_short=112, crop=112),
-        scales=(1.0, 0.875),
-        mixup_alpha=0,
-        cutmix_alpha=0,
-        workers=2,
-    ),
-}

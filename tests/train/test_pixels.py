@@ -11,7 +11,8 @@ from ski_edge.models.pixels import normalise
 from ski_edge.runtime.preprocess import preprocess_clip
 from ski_edge.testing.clips import moving_shapes
 from ski_edge.train.pixels import augment, blend, change_colours, draw_colours, soft_labels
-from ski_edge.train.video_recipe import PRESETS, VideoRecipe
+from ski_edge.train.recipe import read_recipe
+from ski_edge.train.video_recipe import VideoRecipe
 
 PLAIN = {"colour_jitter": 0, "grey": 0, "mixup_alpha": 0, "cutmix_alpha": 0}
 
@@ -171,8 +172,8 @@ def test_switch_chooses_between_the_two():
         assert set(mixed.unique().tolist()) <= {0.0, 1.0}
 
 
-def test_presets_are_those_of_the_papers():
-    vifi, froster = PRESETS["vifi"], PRESETS["froster"]
+def test_recipes_have_the_frames_of_the_papers():
+    vifi, froster = (read_recipe(name).video for name in ("vificlip-official", "froster-official"))
     assert (vifi.frames, vifi.sampling, vifi.preprocessing) == (16, "segments", Preprocessing())
     assert (froster.frames, froster.rate, froster.preprocessing.resize_short) == (8, 16, 224)
     np.testing.assert_allclose(np.array(froster.preprocessing.mean) / 255, [0.48145466, 0.4578275, 0.40821073])

@@ -32,6 +32,7 @@ _SIMILARITIES = (
     "skeletonclip",
     "scd",
 )  # objectives whose sides meet in similarities with text only
+TEXTS_NOTE = "texts:"  # how a note of a config begins that an evaluation by bare template should print
 _SENTENCES = 512  # read at a time
 # `recipe:NAME` -> checkpoint folder of that run, trained first if it is not there
 Stage = Callable[[str], Path]
@@ -174,8 +175,13 @@ def _student(recipe: SkiRecipe, spec: Student, names: tuple[str, ...], stage: St
     if reads_text == (model.label_embeddings is not None):
         # Its own tower knows no text: what the checkpoint can be asked for are the classes it was trained on
         model.label_embeddings = None if reads_text else torch.zeros(len(names), clip_arch(before.arch).embed_dim)
+    notes = tuple(note for note in before.notes if not note.startswith(TEXTS_NOTE))
+    if recipe.text.templates is not None or recipe.text.prompts is not None:
+        said = " and ".join(str(x) for x in (recipe.text.templates, recipe.text.prompts) if x is not None)
+        notes += (f"{TEXTS_NOTE} training read more of each class than its name ({said}); see data prompts",)
     update = {
         "model": spec.model,
+        "notes": notes,
         "reads_text": reads_text,
         "trained_logit_scale": recipe.temperature == "learned",
         "classes": names,
