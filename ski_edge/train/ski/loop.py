@@ -96,8 +96,8 @@ class _Run:
         self.batches = PairBatches(recipe, world, spec, fabric.device)
         self.steps = -(-len(self.batches) // optim.accumulate)  # of the optimiser, per epoch
         groups = parameter_groups(pair, optim)  # freezes, so it comes before the network is shared
-        if optim.checkpoint_activations and pair.student is not None:
-            pair.student.clip.set_grad_checkpointing(True)
+        if optim.checkpoint_activations:
+            pair.checkpoint_activations()
         self.epoch, self.step, self.seconds = 0, 0, 0.0  # step: batches of the epoch that are done
         if state is not None:
             pair.load_state_dict(state["model"])

@@ -116,6 +116,13 @@ class Pair(nn.Module):
         can = isinstance(teacher, SkeletonCLIP) and teacher.text is not None and teacher.config.reads_text
         return can and not (frozen or spec.freeze)
 
+    def checkpoint_activations(self) -> None:
+        """Compute the towers' activations twice instead of keeping them."""
+        if self.student is not None:
+            self.student.clip.set_grad_checkpointing(True)
+        if isinstance(self.teacher, SkeletonCLIP) and self.teacher.text is not None:
+            self.teacher.text.set_grad_checkpointing(True)
+
     def shardable(self) -> list[nn.Module]:
         """Blocks that may lie apart: those that are called as modules are (X-CLIP's and FROSTER's frames are not)."""
         towers = [self.student.clip.transformer] if self.student is not None else []

@@ -168,10 +168,13 @@ def test_activations_computed_twice_change_nothing_but_memory(model, ski_recipe,
     assert kept[1] < 0.8 * kept[0]
 
 
-def test_a_run_with_activations_computed_twice_is_the_same_run(ski_recipe, tmp_path, no_stage):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_with_activations_computed_twice_is_the_same_run(precision, ski_recipe, tmp_path, no_stage):
+    """Frames, and both text towers."""
     ends = []
     for twice in (False, True):
-        recipe = ski_recipe("student", {"student": {"model": "xclip"}, "optim": {"checkpoint_activations": twice}})
+        optim = {"optim": {"checkpoint_activations": twice, "precision": precision}}
+        recipe = ski_recipe("scd", {"student": {"model": "ski-xclip"}, "text": {"freeze": False}}, optim)
         train_ski(recipe, tmp_path / str(twice), no_stage, threads=1)
         ends.append(torch.load(tmp_path / str(twice) / "state.pt", weights_only=True))
     assert ends[0]["totals"] == ends[1]["totals"] == {}
