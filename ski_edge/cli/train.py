@@ -34,6 +34,7 @@ def train(
 ) -> None:
     for package in ("torch", "lightning"):
         require(package, "train", "train")
+    from ski_edge.train.fabric import part
     from ski_edge.train.recipe import Recipe, read_recipe
 
     own, before = _sort_changes(changes or [])
@@ -51,6 +52,7 @@ def train(
             result = _ski(parsed, out, before, resume, limit, threads, report)
             if result and result["finished"] and parsed.bundle is not None:
                 result["bundle"] = str(_export(parsed, out))
+    part()
     if not result:  # not the first process of several
         return
     emit({"run": str(out), **result}, as_json, lambda: _text(out, recipe, result))

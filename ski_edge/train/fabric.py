@@ -45,6 +45,13 @@ def open_fabric(precision: str, shard: bool = False) -> Any:
     return fabric
 
 
+def part() -> None:
+    """Processes that ran together end together: one that goes early takes its ends of open connections away."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
     """fully_shard takes no single numbers (temperatures); they stay whole, `share_loose` averages their gradients."""
     module.to(mesh.device_type)

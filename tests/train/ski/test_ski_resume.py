@@ -36,12 +36,14 @@ PADDED = {"name": "zero-pad", "frames": 20}  # no window is drawn
 RUN = """
 import sys, yaml
 from pathlib import Path
+from ski_edge.train.fabric import part
 from ski_edge.train.recipe import parse_recipe
 from ski_edge.train.ski.loop import train_ski
 from ski_edge.train.ski.stages import Stages
 recipe, out = parse_recipe(yaml.safe_load(Path(sys.argv[1]).read_text()), "recipe of the test"), Path(sys.argv[2])
 stages, stop = Stages(recipe, root=out.parent / "stages", threads=1), 0.0 if "--stop" in sys.argv else None
 train_ski(recipe, out, stages, resume="--resume" in sys.argv, threads=1, stop_after_s=stop)
+part()
 """
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
@@ -193,7 +195,7 @@ def test_a_batch_must_divide_among_processes(ski_recipe, tmp_path, no_stage, mon
 
 @pytest.mark.slow
 def test_a_compiled_network_is_the_same(ski_recipe, tmp_path, no_stage):
-    changes = ("scd", {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
+    changes = ("student", {"optim": {"batch_size": 4, "epochs": 1, "lr": 1e-4, "eps": 1e-3}})
     rows = []
     for compile in (False, True):
         recipe = ski_recipe(*changes, {"optim": {"compile": compile}})
