@@ -115,14 +115,14 @@ def prompts(
     out: Path = typer.Option(..., help="Folder to write into."),
     split: str = typer.Option(None, help="Zero-shot split, such as 48/12 or unseen:7,seed=3: base and novel csv."),
     templates: str = typer.Option("vifi", help="vifi, bare, froster, or a file with a template a line."),
-    descriptions: Path = typer.Option(None, help="File of `name: description` lines."),
+    descriptions: Path = typer.Option(None, help="File of `name: description` lines, or utd, which ships."),
     as_json: bool = JSON,
 ) -> None:
-    from ski_edge.data.prompts import class_prompts, read_prompts, write_split_classes
+    from ski_edge.data.prompts import class_prompts, prompts_file, read_prompts, write_split_classes
     from ski_edge.files import write_json
 
     names = _class_names(classes)
-    made = class_prompts(names, templates, read_prompts(descriptions) if descriptions else None)
+    made = class_prompts(names, templates, read_prompts(prompts_file(descriptions)) if descriptions else None)
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out} is a file; give a folder")
     if split is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from ski_edge.cli.output import JSON, emit, log, steps
-from ski_edge.errors import BadInput
+from ski_edge.errors import BadInput, MissingDependency
 
 _OURS = Path("benchmarks/results/ski/table.json")  # in the checkout
 
@@ -40,7 +40,7 @@ def evaluate(
         None, min=1, help="Frames of the video per frame of a view. Default: froster 16, others an equal part each."
     ),
     workers: int = typer.Option(2, min=0, max=256, help="Threads that decode --videos."),
-    prompts: Path = typer.Option(None, help="Sentences for classes of --videos, a label file (see data prompts)."),
+    prompts: Path = typer.Option(None, help="Sentences for classes: utd (ships), or a label file (data prompts)."),
     template: str = typer.Option(None, help='Of class names, in place of the model\'s own: "{}" for bare names.'),
     tsne: bool = typer.Option(False, "--tsne", help="Also a picture of the clips' embeddings (t-SNE), by class."),
     maps: int = typer.Option(0, min=0, help="Of so many videos, a picture of where the model looks for their class."),
@@ -129,10 +129,14 @@ class _Opened:
 
 
 def draw_embeddings(out: Path, rows: Any, labels: Any, classes: tuple[str, ...]) -> str:
-    """Writes embeddings.png; how its places were made."""
+    """Writes embeddings.png; how its places were made, or why it is not there: numbers that were measured stay."""
     from ski_edge.evaluate.pictures import embedding_picture
 
-    return embedding_picture(out / "embeddings.png", rows, labels, classes)
+    try:
+        return embedding_picture(out / "embeddings.png", rows, labels, classes)
+    except (BadInput, MissingDependency) as error:
+        log(f"note: no embeddings.png: {error}")
+        return f"not drawn: {error}"
 
 
 def pictures(content: dict[str, Any]) -> list[str]:
@@ -149,8 +153,8 @@ def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) 
     file = ours or (_OURS if _OURS.is_file() else None)
     numbers = read_ours(file) if file else None
     content = {"ours_from": str(file) if file else None, **compare_tables(names, numbers)}
-    if file and not as_json:
-        log(f"our numbers: {file}")
+    if not as_json:
+        log(f"our numbers: {file}" if file else f"our numbers: none; no {_OURS} here, and no --ours")
     emit(content, as_json, lambda: render_tables(names, numbers, "markdown" if markdown else "text"))
 
 

@@ -41,8 +41,12 @@ class Words:
         if self.prompts is None:
             return None
         from ski_edge.bundle.labels import read_label_file
+        from ski_edge.data.prompts import prompts_file, read_prompts
 
-        found = {label.name: label.prompts for label in read_label_file(self.prompts)}
+        if (shipped := prompts_file(self.prompts)) != self.prompts:
+            found = {name: (sentence,) for name, sentence in read_prompts(shipped).items()}
+        else:
+            found = {label.name: label.prompts for label in read_label_file(self.prompts)}
         if strange := sorted(found.keys() - set(known)):
             listed = ", ".join(known)[:200]
             raise BadInput(f"{self.prompts} has sentences for {strange[0]!r}, which is no class of the data: {listed}")
@@ -113,8 +117,16 @@ def video_report(
 def _video_model(name: str, template: str | None) -> Any:
     from ski_edge.models import load_model, resolve_weights
     from ski_edge.models.clip import ClipModel
+    from ski_edge.models.weights import SHIPPED
 
-    network = resolve_weights("vificlip", name, None) if name.startswith("openclip:") else load_model(name)
+    if name.startswith("openclip:"):
+        network = resolve_weights("vificlip", name, None)
+    elif not Path(name).exists() and (SHIPPED / name).is_dir():
+        network = load_model(SHIPPED / name)
+    elif (Path(name) / "manifest.json").is_file():
+        raise BadInput(f"{name} is a bundle; with --videos its checkpoint is measured, which has a config.json")
+    else:
+        network = load_model(name)
     config = network.config
     if not isinstance(network, ClipModel):
         raise BadInput(f"{name} is a {config.model}, which sees skeletons; leave --videos away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def train(
     part()
     if not result:  # not the first process of several
         return
-    emit({"run": str(out), **result}, as_json, lambda: _text(out, recipe, result))
+    again = shlex.join(["ski-edge", "train", recipe, *(changes or []), "--out", str(out), "--resume"])
+    emit({"run": str(out), **result}, as_json, lambda: _text(out, again, result))
 
 
 def _sort_changes(changes: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -97,6 +99,7 @@ def _ski(
             threads=threads,
             report=report,
             drawing=report.drawing,
+            before=stages.folders(),
         )
     except StageStopped as stop:
         first = os.environ.get("RANK", "0") == "0"  # the others have nothing to say
@@ -123,13 +126,12 @@ def _export(recipe: Any, out: Path) -> Path:
     )
 
 
-def _text(out: Path, recipe: str, result: dict[str, Any]) -> str:
+def _text(out: Path, again: str, result: dict[str, Any]) -> str:
+    """again: the command that goes on with a run."""
     if "stage" in result:
-        return f"stopped in recipe {result['stage']} after epoch {result['epochs']}; go on with the same command"
+        return f"stopped in recipe {result['stage']} after epoch {result['epochs']}; go on with: {again}"
     if not result["finished"]:
-        return (
-            f"{out}: stopped after epoch {result['epochs']}; go on with: ski-edge train {recipe} --out {out} --resume"
-        )
+        return f"{out}: stopped after epoch {result['epochs']}; go on with: {again}"
     if "objective" in result:
         return _ski_text(out, result)
     chosen = {
@@ -190,7 +192,8 @@ class _progress:
         parts += [f"{side} {row[f'{side}_top1']:.1f} %" for side in ("video", "skeleton") if f"{side}_top1" in row]
         if row.get("choose_top1", "") != "":
             parts.append(f"choosing {row['choose_top1']:.2f} %")
-        line = f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
+        stage = f"{row['stage']}: " if "stage" in row else ""
+        line = f"{stage}epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
         if self._bar is None:
             log(f"{line}, {row['seconds']:.0f} s")
             return

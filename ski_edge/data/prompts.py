@@ -89,6 +89,12 @@ def read_prompts(path: Path) -> dict[str, str]:
     return found
 
 
+def prompts_file(prompts: Path) -> Path:
+    """A file of descriptions: one that ships, by its name (`utd`), or the user's own."""
+    shipped = DESCRIPTIONS / f"{prompts}.txt"
+    return shipped if shipped.is_file() else prompts
+
+
 def read_templates(spec: str) -> tuple[str, ...]:
     """`bare`, `vifi` or `froster`, or a file with a template a line; each has one {} for the class name."""
     if spec in TEMPLATES:

@@ -15,6 +15,7 @@ from ski_edge.evaluate.windows import over_windows
 from ski_edge.models.clip import mean_of_prompts
 from ski_edge.models.pose import PoseNetwork
 from ski_edge.models.registry import build, parse_config
+from ski_edge.models.sentence import SentenceEncoder
 from ski_edge.models.skeletonclip import SkeletonCLIP
 from ski_edge.skeleton import prepare
 
@@ -57,12 +58,13 @@ def classifier_of(
     that reads no text knows its own classes only.
     """
     config, texts = model.config, model.label_embeddings
-    if texts is None:
+    if texts is None or (config.sentence_encoder and set(names) != set(config.classes)):
+        read = SentenceEncoder().encode if config.sentence_encoder else model.encode_text
         rows = []
         for name in names:
             sentences = list((prompts or {}).get(name, ())) or [(template or config.text.template).replace("{}", name)]
-            rows.append(F.normalize(mean_of_prompts(model.encode_text(sentences)[None]), dim=-1))
-        texts = torch.cat(rows)
+            rows.append(F.normalize(mean_of_prompts(read(sentences)[None]), dim=-1))
+        texts = torch.cat(rows).to(model.skeleton.head.weight.device)
     else:
         own = {name: row for row, name in enumerate(config.classes)}
         if lost := [name for name in names if name not in own]:

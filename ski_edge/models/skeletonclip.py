@@ -37,6 +37,7 @@ class SkeletonCLIPConfig(Contract):
     temperature: Literal["learned", "none"] = "learned"
     classes: tuple[str, ...] = ()  # names it was trained on, if known
     reads_text: bool = True  # False: labels are `label_embeddings` alone
+    sentence_encoder: bool = False  # trained with the frozen sentence encoder, which can read for it
     weights: str = "random"  # provenance, for people
     licence: str = "unknown"
     notes: tuple[str, ...] = Field(default=())

@@ -14,6 +14,7 @@ from ski_edge.errors import BadInput
 from ski_edge.files import read_json, write_json, write_text
 
 RECIPE, LOG, STATE, CHECKPOINT, RESULT = "recipe.json", "log.csv", "state.pt", "checkpoint", "result.json"
+STAGES = "stages.json"  # folders of the recipes that came before, by name
 
 
 class RunFolder:
@@ -22,8 +23,11 @@ class RunFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def check(self, recipe: Contract, resume: bool) -> None:
-        """Refuse a folder that this run may not use; writes nothing, so it can come before data is loaded."""
+    def check(self, recipe: Contract, resume: bool, stages: dict[str, str] | None = None) -> None:
+        """Refuse a folder that this run may not use; writes nothing, so it can come before data is loaded.
+
+        stages: folders of the recipes that come before it.
+        """
         path = self.folder / RECIPE
         if not path.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
@@ -33,16 +37,26 @@ class RunFolder:
             raise BadInput(f"--out {self.folder} already holds a run; add --resume to go on, or give another folder")
         before, content = read_json(path, "recipe of the run"), recipe.model_dump(mode="json")
         if before != content:
-            changed = [key for key in content if not isinstance(before, dict) or before.get(key) != content[key]]
+            changed = _changes(before, content)
             raise BadInput(f"{path} differs from this recipe in {', '.join(changed)}; resume with the same recipe")
+        kept = self.folder / STAGES
+        if stages is not None and kept.exists() and (old := read_json(kept, "stages of the run")) != stages:
+            name = next((name for name in stages if not isinstance(old, dict) or old.get(name) != stages[name]), "?")
+            was = old.get(name) if isinstance(old, dict) else old
+            raise BadInput(
+                f"{self.folder} began with {name} as in {was}, it would now be {stages.get(name)}; go on with the same "
+                f"{name}:KEY=VALUE changes and data"
+            )
 
-    def open(self, recipe: Contract, resume: bool) -> dict[str, Any] | None:
+    def open(self, recipe: Contract, resume: bool, stages: dict[str, str] | None = None) -> dict[str, Any] | None:
         """Check (again: loading data took its time) and prepare; the saved state where the run goes on, else None."""
-        self.check(recipe, resume)
+        self.check(recipe, resume, stages)
         path = self.folder / RECIPE
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, recipe.model_dump(mode="json"))
+            if stages:
+                write_json(self.folder / STAGES, stages)
             return None
         state = self.folder / STATE
         if not state.exists():
@@ -79,3 +93,14 @@ class RunFolder:
         if path.exists():
             lines = path.read_text("utf-8").splitlines(keepends=True)
             write_text(path, "".join(lines[: epochs + 1]))
+
+
+def _changes(before: Any, now: Any, where: str = "") -> list[str]:
+    """Names of the fields that differ, with both values where they are short."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = [_changes(before.get(key), now[key], f"{where}.{key}" if where else key) for key in now]
+        return [change for changes in inner for change in changes]
+    if before == now:
+        return []
+    both = f" ({before} -> {now})"
+    return [where + (both if len(both) < 60 else "")]

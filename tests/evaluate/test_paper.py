@@ -111,7 +111,7 @@ def test_our_numbers_are_checked(tmp_path, change, says):
 def test_the_command(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("evaluate", "--table", "ski-4")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "our numbers: none; no benchmarks/results/ski/table.json here, and no --ours\n")
     assert lines(out)["offline"] == ["53.3", "not run", "70.8", "not run"]
     file = tmp_path / "benchmarks" / "results" / "ski" / "table.json"
     file.parent.mkdir(parents=True)

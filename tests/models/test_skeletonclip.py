@@ -18,6 +18,8 @@ from ski_edge.evaluate.classify import classifier_of, classify, own_classes
 from ski_edge.evaluate.scores import read_scores
 from ski_edge.models import resolve_weights, save_model
 from ski_edge.models.clip import tokenize
+from ski_edge.models.sentence import SentenceEncoder
+from ski_edge.skeleton import prepare
 
 PROMPTS = ["a photo of a drink water.", "a photo of a falling.", "a photo of a hand waving."]
 FIXED = {"text_arch": None, "reads_text": False}
@@ -204,3 +206,23 @@ def test_evaluate_asks_it_about_classes_it_never_saw(cli, fails_clean, waving, t
     fixed = {**fields, **FIXED, "embed_dim": 384}
     save_model(ski_edge.create_model("skeletonclip", classes=("left",), **fixed), tmp_path / "fixed")
     fails_clean("evaluate", tmp_path / "fixed", *asked, says="reads no text and has no embedding of 'right' (2 such)")
+
+
+def test_the_sentence_encoder_reads_for_what_it_taught(cli, waving, tmp_path):
+    """Trained with it, a checkpoint has no text tower; new classes are read all the same."""
+    skeleton = {"layout": "kinect20", "persons": 1, "resample": {"name": "crop-resize", "frames": 16}}
+    fields = {"backbone": "ctrgcn", "arch": "tiny", "skeleton": skeleton, "seed": 1, **FIXED, "embed_dim": 384}
+    model = ski_edge.create_model("skeletonclip", classes=("left",), sentence_encoder=True, **fields)
+    save_model(model, tmp_path / "ckpt")
+    (tmp_path / "words.json").write_text(json.dumps({"right": ["lift the right", "raise the right"]}))
+    asked = ("--data", waving, "--split", "unseen:right;foot", "--prompts", tmp_path / "words.json")
+    code, _, err = cli("evaluate", tmp_path / "ckpt", *asked, "--out", tmp_path / "out")
+    assert code == 0, err
+    scores, spec = read_scores(tmp_path / "out" / "scores.npz"), model.config.backbone.skeleton
+    data = open_data(waving)
+    clips = load_clips(data, np.flatnonzero(data.labels > 0)[:3], spec)
+    texts = F.normalize(SentenceEncoder().encode(["lift the right", "raise the right", "a photo of a foot."]), dim=-1)
+    rows = F.normalize(torch.stack([texts[:2].mean(dim=0), texts[2]]), dim=-1)
+    with torch.no_grad():
+        want = model.eval().skeleton(torch.from_numpy(np.stack([prepare(clip, spec) for clip in clips]))) @ rows.T
+    np.testing.assert_allclose(scores.logits[:3], want.numpy(), rtol=1e-4, atol=1e-4)

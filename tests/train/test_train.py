@@ -104,7 +104,7 @@ def test_run_folders_are_not_mixed(recipe, tmp_path):
     train(recipe(epochs=1, drops=[]), tmp_path / "run", threads=1)
     with pytest.raises(BadInput, match="already holds a run; add --resume"):
         train(recipe(epochs=1, drops=[]), tmp_path / "run", threads=1)
-    with pytest.raises(BadInput, match="differs from this recipe in seed; resume with the same recipe"):
+    with pytest.raises(BadInput, match="differs from this recipe in seed \(1 -> 2\); resume with the same recipe"):
         train(recipe(epochs=1, drops=[], seed=2), tmp_path / "run", resume=True, threads=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")

@@ -36,6 +36,8 @@ def check_pairs(
     videos, root: as for `open_videos`; names: class names of a list's labels, where they are to be compared with the
     skeletons'; splits: all that fit, where none are named; list_file: see `check_files`.
     """
+    for name in splits:  # before hours of decoding
+        split(data, name)
     listing = list_videos(videos, root)
     checked = check_files(listing, list_file, workers, progress)
     bad = {file: checked.files[file].why for file in listing.files if checked.files[file].why}

@@ -55,15 +55,17 @@ def train_ski(
     threads: int = 0,
     report: Report = lambda row, epochs: None,
     drawing: Callable[[int, int], None] = lambda done, total: None,
+    before: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train, keep the last weights (or their mean) as `out/checkpoint`, measure them; returns result.json's content.
 
-    stage: gives the checkpoint folder of a recipe that comes before; drawing: told how many clips are drawn.
+    stage: gives the checkpoint folder of a recipe that comes before; drawing: told how many clips are drawn;
+    before: folders of these recipes by name, which a run that goes on must find again.
     """
     folder = RunFolder(out)
     first = os.environ.get("RANK", "0") == "0"
     if first:
-        folder.check(recipe, resume)
+        folder.check(recipe, resume, before)
     if resume and (done := folder.result()):
         return done if first else {}
     began = time.monotonic()
@@ -76,7 +78,7 @@ def train_ski(
     fabric = open_fabric(recipe.optim.precision, recipe.optim.shard)
     world = open_world(recipe, drawing)
     pair = build_pair(recipe, world, stage)
-    state = folder.open(recipe, resume) if fabric.is_global_zero else None
+    state = folder.open(recipe, resume, before) if fabric.is_global_zero else None
     state = fabric.broadcast(state)
     run = _Run(recipe, world, pair, fabric, folder, state)
     finished = run.train(began, stop_after_s, report)

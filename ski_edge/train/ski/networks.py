@@ -267,6 +267,7 @@ def _teacher(recipe: SkiRecipe, spec: Teacher, world: World, stage: Stage) -> Sk
         text_arch=text_arch,
         text={"template": recipe.text.template},
         reads_text=not sentence,
+        sentence_encoder=sentence,
         classes=names,
         skeleton_norm=spec.skeleton_norm is not False,
         temperature=recipe.temperature,

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ski_edge.contracts import Contract
 from ski_edge.data.rendered.world import RenderedFrames, RenderedWorld
+from ski_edge.models.archs import ARCHS
 from ski_edge.skeleton import SkeletonInput
 from ski_edge.train.recipe import SkeletonAugment
 from ski_edge.train.video_recipe import VideoRecipe
@@ -56,7 +57,7 @@ class Text(Contract):
     arch: str = "ViT-B-16"  # of the tower of a teacher that is trained without a student
     init: str = "random"  # that tower's weights: a checkpoint folder or file, openclip:TAG
     freeze: bool = True  # tower: whether it stays as it is (paper); the official code trains it
-    template: str = "a photo of a {}."
+    template: str = Field("a photo of a {}.", pattern=r"^[^{}]*\{\}[^{}]*$")  # one {} for the class name
     # Several sentences of each class in its place: vifi, bare, froster, or a file with a template a line. Their
     # embeddings are averaged; where texts learn, a step reads two of them, any one and the last (FROSTER).
     templates: str | None = None
@@ -73,8 +74,8 @@ class Text(Contract):
 class Student(Contract):
     """The video network."""
 
-    model: str = "ski-vificlip"
-    arch: str = "ViT-B-16"
+    model: Literal["vificlip", "xclip", "froster", "ski-vificlip", "ski-xclip", "ski-froster"] = "ski-vificlip"
+    arch: Literal[tuple(ARCHS)] = "ViT-B-16"
     # random; a checkpoint folder or file; openclip:TAG; recipe:NAME (that recipe is run first, on the same data; with
     # #teacher behind it, the teacher as that run left it)
     init: str = "random"
@@ -198,6 +199,9 @@ class SkiRecipe(Contract):
         sources = (self.data.videos, self.data.rendered, self.data.described)
         if self.student is not None and not any(source is not None for source in sources):
             raise ValueError("a student needs data.videos or data.rendered")
+        drawn = self.data.rendered
+        if drawn is not None and self.student is not None and self.video.frames > drawn.frames:
+            raise ValueError(f"video.frames is {self.video.frames}, data.rendered.frames {drawn.frames}; draw more")
         if self.teacher is not None and self.teacher.embeddings is not None and self.objective != "scd":
             raise ValueError("saved embeddings can teach by scd only")
         return self

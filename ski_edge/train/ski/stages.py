@@ -18,14 +18,14 @@ from typing import Any
 
 import torch.distributed
 
-from ski_edge.data.store import CLIPS, INDEX
+from ski_edge.data.prompts import prompts_file, read_prompts, read_templates
+from ski_edge.data.store import CLIPS, INDEX, open_data
 from ski_edge.errors import BadInput
 from ski_edge.files import sha256_file
 from ski_edge.train.recipe import Recipe, read_recipe
 from ski_edge.train.run import CHECKPOINT, RunFolder
 from ski_edge.train.ski.loop import train_ski
 from ski_edge.train.ski.recipe import SkiRecipe, Text
-from ski_edge.train.ski.world import prompts_file
 
 STAGES = Path("runs/stages")
 _TEMPLATES = ("template", "templates")
@@ -79,6 +79,10 @@ class Stages:
     def folder(self, name: str) -> Path:
         """Where stage NAME is, or will be."""
         return self.root / f"{Path(name).stem}-{self.digest(name)}"
+
+    def folders(self) -> dict[str, str]:
+        """Recipes that come right before this one -> names of their folders, which say all that decides them."""
+        return {name: self.folder(name).name for name in _names(self.recipe)}
 
     def stage_recipe(self, name: str) -> Recipe | SkiRecipe:
         """The recipe of a stage with the data, text and seed of the run that needs it."""
@@ -136,10 +140,12 @@ class Stages:
         if lost := [init for init in _inits(self.recipe) if not _may_exist(init)]:
             where = f"recipe:{self.above[-1]}: " if self.above else ""
             raise BadInput(f"{where}init {lost[0]!r} is no folder, no file, not random, openclip:TAG or recipe:NAME")
+        _refuse_early(self.recipe)
         names = set()
         for name in _names(self.recipe):
             stage = self.stage_recipe(name)
             names.add(name)
+            open_data(stage.data.skeletons if isinstance(stage, SkiRecipe) else stage.data)
             if isinstance(stage, SkiRecipe):
                 names |= self.within(name, stage)._needed()
         return names
@@ -159,6 +165,10 @@ class Stages:
 
     def _train(self, name: str, stage: Recipe | SkiRecipe, folder: Path) -> None:
         resume = folder.exists()
+
+        def report(row: dict[str, Any], epochs: int) -> None:
+            self.report({"stage": Path(name).stem, **row}, epochs)
+
         if isinstance(stage, SkiRecipe):
             result = train_ski(
                 stage,
@@ -167,18 +177,30 @@ class Stages:
                 resume=resume,
                 stop_after_s=self._left(),
                 threads=self.threads,
-                report=self.report,
+                report=report,
             )
         else:
             from ski_edge.train.loop import train
 
             left = self._left()
-            result = train(stage, folder, resume=resume, stop_after_s=left, threads=self.threads, report=self.report)
+            result = train(stage, folder, resume=resume, stop_after_s=left, threads=self.threads, report=report)
         if not _of_first(bool(result.get("finished"))):
             raise StageStopped(name, result.get("epochs", 0))
 
     def _left(self) -> float | None:
         return None if self.stop_at is None else max(self.stop_at - time.monotonic(), 0.0)
+
+
+def _refuse_early(recipe: SkiRecipe) -> None:
+    """Files that are read late: after clips were drawn, or after other recipes were trained."""
+    open_data(recipe.data.skeletons)
+    if recipe.text.prompts is not None:
+        read_prompts(prompts_file(recipe.text.prompts))
+    if recipe.text.templates is not None:
+        read_templates(recipe.text.templates)
+    tower = recipe.student.text_tower if recipe.student is not None else None
+    if tower not in (None, "shipped") and not Path(tower).is_dir():
+        raise BadInput(f"student.text_tower {tower} is no folder; ski_edge.train.text makes one, and one is shipped")
 
 
 def _text(stage: SkiRecipe, run: SkiRecipe) -> Text:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ski_edge.data.prompts import DESCRIPTIONS, class_prompts, read_prompts
+from ski_edge.data.prompts import class_prompts, prompts_file, read_prompts
 from ski_edge.data.rendered.captions import GROUPS
 from ski_edge.data.rendered.source import render_data, render_frames
 from ski_edge.data.splits import is_zero_shot, split, validation_part, zero_shot_classes
@@ -148,9 +148,3 @@ def prompts(names: list[str], text: Text) -> list[tuple[str, ...]]:
     made = class_prompts(names, text.templates, described)
     count = max(map(len, made.values()))  # a description stands alone; it counts as often as templates do
     return [made[name] * (count // len(made[name])) for name in names]
-
-
-def prompts_file(prompts: Path) -> Path:
-    """A file of descriptions: one that ships, by its name, or the user's own."""
-    shipped = DESCRIPTIONS / f"{prompts}.txt"
-    return shipped if shipped.is_file() else prompts

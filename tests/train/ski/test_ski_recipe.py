@@ -71,6 +71,10 @@ def test_an_unknown_kind_is_refused():
             {"teacher": {"init": "x", "skeleton_norm": False}},
             "skeleton_norm is a matter of the network that init",
         ),
+        ("student", {"student": {"arch": "foo"}}, "student.arch: Input should be 'ViT-B-16'"),
+        ("student", {"student": {"model": "foo"}}, "student.model: Input should be 'vificlip'"),
+        ("student", {"text": {"template": "hello"}}, "text.template: String should match pattern"),
+        ("student", {"video": {"frames": 32}}, "video.frames is 32, data.rendered.frames 4; draw more"),
         ("scd", {"alpha": -1}, "alpha: Input should be greater than or equal to 0"),
     ],
 )

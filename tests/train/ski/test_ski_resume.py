@@ -142,12 +142,23 @@ def test_run_folders_are_not_mixed(ski_recipe, tmp_path, no_stage):
     result = train_ski(recipe, tmp_path / "run", no_stage, threads=1)
     with pytest.raises(BadInput, match="already holds a run; add --resume"):
         train_ski(recipe, tmp_path / "run", no_stage, threads=1)
-    for change in ({"seed": 2}, {"teacher": {"augment": {"noise": 0.5}}}):
-        with pytest.raises(BadInput, match=f"differs from this recipe in {next(iter(change))}; resume with the same"):
+    noise = {"teacher": {"augment": {"noise": 0.5}}}
+    for change, what in (({"seed": 2}, r"seed \(1 -> 2\)"), (noise, r"teacher.augment.noise \(0.01 -> 0.5\)")):
+        with pytest.raises(BadInput, match=f"differs from this recipe in {what}; resume with the same"):
             train_ski(ski_recipe("skeletonclip", change), tmp_path / "run", no_stage, resume=True, threads=1)
     before = (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns
     assert train_ski(recipe, tmp_path / "run", no_stage, resume=True, threads=1) == result
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_goes_on_with_the_stages_it_began_with(ski_recipe, tmp_path, no_stage):
+    recipe = ski_recipe("skeletonclip", {"optim": {"epochs": 2}})
+    train_ski(recipe, tmp_path / "run", no_stage, threads=1, stop_after_s=0.0, before={"bones": "bones-1"})
+    says = "began with bones as in bones-1, it would now be bones-2; go on with the same bones:KEY=VALUE changes"
+    with pytest.raises(BadInput, match=says):
+        train_ski(recipe, tmp_path / "run", no_stage, threads=1, resume=True, before={"bones": "bones-2"})
+    last = train_ski(recipe, tmp_path / "run", no_stage, threads=1, resume=True, before={"bones": "bones-1"})
+    assert last["finished"]
 
 
 def test_a_run_that_was_killed_while_it_was_measured_is_measured_again(ski_recipe, tmp_path, no_stage):
