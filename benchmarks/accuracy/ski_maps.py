@@ -1,6 +1,6 @@
 """Does skeleton guidance move a video network's eyes to the body (the paper's Fig. 1)? Measured in the small world.
 
-    python benchmarks/accuracy/ski_small_world.py --seeds 1 2 3 4 5 --rows vificlip ski-vificlip
+    python benchmarks/accuracy/ski_small_world.py --seeds 1 2 3 4 5 --rows vificlip offline
     python benchmarks/accuracy/ski_maps.py --seeds 1 2 3 4 5
 
 Of each seed's unseen classes, clip by clip: the relevance of every patch for the clip's own class (activation times
@@ -56,7 +56,7 @@ def measure(row: str, seed: int, shown: int) -> tuple[OnBody, list[tuple[np.ndar
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--rows", nargs=2, default=["vificlip", "ski-vificlip"], metavar=("ALONE", "GUIDED"))
+    parser.add_argument("--rows", nargs=2, default=["vificlip", "offline"], metavar=("ALONE", "GUIDED"))
     parser.add_argument("--shown", type=int, default=3, help="clips in the picture")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
