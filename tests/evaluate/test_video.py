@@ -113,6 +113,13 @@ def test_equal_parts_and_four_by_three(place):
     np.testing.assert_allclose(found.scores, (power / power.sum(axis=-1, keepdims=True)).sum(axis=1), rtol=1e-5)
 
 
+def clip_of(place, name, model):
+    """The middle of each part of a video, as the network takes it: [1, T, 3, S, S]."""
+    source = open_videos(place / "rgb", CLASSES)
+    frames = source.read(source.names.index(str(name)), sample_indices(9, 4))
+    return torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
+
+
 def test_sentences_stand_for_names(cli, place, tmp_path, fails_clean):
     """Several of a class are averaged; `data prompts` writes what is read."""
     code, _, err = cli("data", "prompts", place / "data", "--templates", "froster", "--out", tmp_path / "prompts")
@@ -124,9 +131,7 @@ def test_sentences_stand_for_names(cli, place, tmp_path, fails_clean):
     code, _, err = cli(*arguments(place), "--prompts", file, "--out", tmp_path / "out")
     assert code == 0, err
     scores, model = read_scores(tmp_path / "out" / "scores.npz"), load_model(place / "ski-vificlip")
-    source = open_videos(place / "rgb", CLASSES)
-    frames = source.read(source.names.index(str(scores.names[0])), sample_indices(9, 4))
-    clip = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
+    clip = clip_of(place, scores.names[0], model)
     with torch.no_grad():
         texts = [model.encode_text(made[name]).mean(dim=0) for name in scores.classes]
         assert len(made[scores.classes[0]]) == 29
@@ -145,9 +150,7 @@ def test_names_may_be_read_bare(cli, place, tmp_path, fails_clean):
     code, _, err = cli(*arguments(place), "--template", "{}", "--out", tmp_path / "out")
     assert code == 0, err
     scores, model = read_scores(tmp_path / "out" / "scores.npz"), load_model(place / "ski-vificlip")
-    source = open_videos(place / "rgb", CLASSES)
-    frames = source.read(source.names.index(str(scores.names[0])), sample_indices(9, 4))
-    clip = torch.from_numpy(preprocess_clip(frames, model.config.preprocessing))[None]
+    clip = clip_of(place, scores.names[0], model)
     with torch.no_grad():
         wanted = model(clip, list(scores.classes)).softmax(dim=1)
     np.testing.assert_allclose(scores.logits[0], wanted[0].numpy(), rtol=1e-3, atol=1e-4)

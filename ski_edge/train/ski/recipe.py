@@ -136,7 +136,7 @@ class Optim(Contract):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     checkpoint_activations: bool = False  # compute towers twice instead of keeping their activations
     compile: bool = False
-    shard: bool = False  # FSDP: gradients and AdamW's moments divided among the processes (ViT-L)
+    shard: bool = False  # FSDP: weights, gradients and moments divided among the processes (ViT-L)
     save_every: int = Field(0, ge=0)  # steps between saved states inside an epoch; 0: after epochs only
 
     @model_validator(mode="after")

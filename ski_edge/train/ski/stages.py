@@ -28,7 +28,6 @@ from ski_edge.train.ski.loop import train_ski
 from ski_edge.train.ski.recipe import SkiRecipe, Text
 
 STAGES = Path("runs/stages")
-_TEMPLATES = ("template", "templates")
 Say = Callable[[str], None]
 Report = Callable[[dict[str, Any], int], None]
 
@@ -109,13 +108,13 @@ class Stages:
         """Changes of a stage that the run's own fields would go over."""
         for change in self.changes.get(name, []):
             field = change.partition("=")[0]
-            taken = not isinstance(stage, SkiRecipe) and field == "split"
-            if isinstance(stage, SkiRecipe) and stage.objective != "captions":
-                own = Text.model_fields.keys() & {"encoder", "arch", "init", "freeze"}
-                own |= set(_TEMPLATES) if stage.objective == "skeletonclip" else set()
-                taken = field.startswith("text.") and field.removeprefix("text.") not in own
-            captions = isinstance(stage, SkiRecipe) and stage.objective == "captions"
-            if taken or (not captions and (field == "seed" or field.split(".")[0] == "data")):
+            if isinstance(stage, SkiRecipe):
+                if stage.objective == "captions":  # takes nothing
+                    continue
+                taken = field.startswith("text.") and field.removeprefix("text.") not in _own_text(stage)
+            else:
+                taken = field == "split"
+            if taken or field == "seed" or field.split(".")[0] == "data":
                 raise BadInput(f"{name}:{change}: a stage takes {field} from the run it is for; set it there")
 
     def digest(self, name: str) -> str:
@@ -204,11 +203,16 @@ def _refuse_early(recipe: SkiRecipe) -> None:
 
 
 def _text(stage: SkiRecipe, run: SkiRecipe) -> Text:
-    """What is read is the run's; who reads it, and whether that learns, is the stage's own. So are a teacher's
-    templates: it goes on with them, whatever its students read.
+    """What is read is the run's, but for what is the stage's own."""
+    return run.text.model_copy(update={field: getattr(stage.text, field) for field in _own_text(stage)})
+
+
+def _own_text(stage: SkiRecipe) -> tuple[str, ...]:
+    """Fields of `text` that a stage keeps: who reads, and whether that learns. A teacher keeps its templates, too: it
+    goes on with them, whatever its students read.
     """
-    own = ("encoder", "arch", "init", "freeze", *(_TEMPLATES if stage.objective == "skeletonclip" else ()))
-    return run.text.model_copy(update={field: getattr(stage.text, field) for field in own})
+    own = ("encoder", "arch", "init", "freeze")
+    return (*own, "template", "templates") if stage.objective == "skeletonclip" else own
 
 
 def _inits(recipe: SkiRecipe) -> list[str]:
