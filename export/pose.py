@@ -17,6 +17,7 @@ from ski_edge.bundle.manifest import (
     SCHEMA_VERSION,
     Cost,
     Graph,
+    NativeNetwork,
     Precision,
     SkeletonManifest,
     TensorSpec,
@@ -35,6 +36,7 @@ from ski_edge.models.checkpoint import state_of
 from ski_edge.models.pose import PoseNetwork
 from ski_edge.runtime.verify import REFERENCE, ExpectedPose, compare_pose
 from ski_edge.skeleton import prepare
+from ski_edge.skeleton.graphs import hops, hyperedges
 from ski_edge.testing.skeletons import moving_skeleton
 
 NETWORK_FILE, WEIGHTS_FILE = "model.onnx", "model.safetensors"
@@ -183,11 +185,30 @@ def _describe(model: PoseNetwork, cost: Cost, work: Path, precision: str, opset:
         skeleton=spec,
         num_classes=config.num_classes,
         takes_persons=leaves_out_empty(model),
+        native=native_network(model),
         precision=Precision(asked=precision, realised=realised),
         cost=cost,
         provenance=provenance(model, opset),
         licence=config.licence,
         files=file_entries(work),
+    )
+
+
+def native_network(model: PoseNetwork) -> NativeNetwork:
+    """What `ski_edge/engine.h` reads beside the weights."""
+    config, layout = model.config, model.config.skeleton.layout
+    about = {}
+    if config.model == "hyperformer":
+        groups = config.hyperedges or hyperedges(layout).tolist()
+        about = {"group_of": tuple(groups), "hop_of": tuple(hops(layout).ravel().tolist())}
+    upright = ("spine_base", "spine_mid", "left_shoulder", "right_shoulder")
+    return NativeNetwork(
+        variant=getattr(config, "variant", "original"),
+        skip_empty=leaves_out_empty(model),
+        parents=layout.parents,
+        centre=layout.centre,
+        upright=tuple(map(layout.index, upright)) if set(upright) <= set(layout.joints) else (),
+        **about,
     )
 
 

@@ -16,6 +16,8 @@ from ski_edge.bundle.manifest import Manifest, Provenance, file_entry, write_man
 from ski_edge.files import write_json, write_text
 from ski_edge.models.checkpoint import state_digest
 from ski_edge.runtime import open_bundle
+from ski_edge.runtime.native import why_not_native
+from ski_edge.runtime.ort import Device
 from ski_edge.runtime.parity import Parity
 
 PARITY, CARD = "parity.json", "README.md"
@@ -23,11 +25,17 @@ _PACKAGES = ("ski-edge", "torch", "onnx", "onnxscript", "onnxruntime", "open_cli
 
 
 def ship(work: Path, manifest: Manifest, compare: Callable[[Any], Parity]) -> None:
-    """Write the manifest, open the bundle, compare, and add parity.json; raises ParityFailed before anything ships."""
+    """Write the manifest, open the bundle, compare, and add parity.json; raises ParityFailed before anything ships.
+
+    Every backend that can run the bundle here has to pass: ONNX Runtime, and for skeletons the native engine as well.
+    """
     write_manifest(work, manifest)
-    parity = compare(open_bundle(work, device="cpu"))
-    parity.check()
-    write_json(work / PARITY, parity.as_dict())
+    backends = ["onnxruntime"] if why_not_native(manifest, Device("cpu")) else ["onnxruntime", "native"]
+    found = [compare(open_bundle(work, backend, device="cpu")) for backend in backends]
+    for parity in found:
+        parity.check()
+    first, *others = (parity.as_dict() for parity in found)
+    write_json(work / PARITY, {**first, **{parity["backend"]: parity for parity in others}})
     files = {**manifest.files, PARITY: file_entry(work / PARITY)}
     write_manifest(work, manifest.model_copy(update={"files": files}))
 

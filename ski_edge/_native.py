@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 try:
     from ski_edge import _C
 except ImportError as error:  # a bare checkout: the Python part still works
@@ -31,3 +34,23 @@ def why_not_cuda() -> str:
 def cuda_devices() -> list[dict[str, str | int]]:
     """CUDA devices the driver reports: name, sm (87 for 8.7), memory in bytes."""
     return _C.cuda_devices() if _C is not None else []
+
+
+def why_not_engine(model: str) -> str:
+    """Empty when the native engine has this network, else one line that says why not."""
+    return _C.why_not_engine(model) if _C is not None else _WHY_NOT
+
+
+def isas() -> dict[str, str]:
+    """Instruction sets the CPU kernels were built for -> empty, or why they do not run here."""
+    return dict(_C.isas()) if _C is not None else {}
+
+
+def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> Any:
+    """`_C.Engine` on a safetensors file; spec: the fields of `NetworkSpec` (ski_edge/engine.h).
+
+    isa: one of `isas()`; empty: SKI_EDGE_ISA, or the fastest there is. Raises BadInput.
+    """
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    return _C.Engine(str(weights), _C.NetworkSpec(**spec), threads=threads, isa=isa)

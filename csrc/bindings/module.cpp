@@ -1,13 +1,23 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bindings/bindings.h"
 #include "ski_edge/build_info.h"
+#include "ski_edge/check.h"
 #include "ski_edge/device.h"
 
 namespace py = pybind11;
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "ski-edge native library; `ski-edge doctor` prints what it was built with";
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const ski_edge::BadInput& error) {
+      py::set_error(py::module_::import("ski_edge.errors").attr("BadInput"), error.what());
+    }
+  });
+  ski_edge::bind_engine(m);
   m.def("build_info", [] {
     const ski_edge::BuildInfo info = ski_edge::build_info();
     py::dict out;

@@ -134,6 +134,18 @@ class VideoManifest(Manifest):
         return [*super().needed_files(), self.encoder.file, "labels.npy", *text]
 
 
+class NativeNetwork(Contract):
+    """What the native engine has to know beside tensors and names: it reads bundles on devices without Python."""
+
+    variant: str  # of the network's family
+    skip_empty: bool  # whether an empty body slot holds zeros, so that its feature is a constant
+    parents: tuple[int, ...]  # [V]: of the layout; the root is its own
+    centre: tuple[int, ...]  # joints whose mean a clip is centred on
+    upright: tuple[int, ...] = ()  # spine base, spine mid, left and right shoulder, where the layout has them
+    group_of: tuple[int, ...] = ()  # [V]: hyperedge of each joint (Hyperformer)
+    hop_of: tuple[int, ...] = ()  # [V * V]: bones between two joints (Hyperformer)
+
+
 class SkeletonManifest(Manifest):
     """A skeleton in, logits over fixed classes out."""
 
@@ -144,6 +156,7 @@ class SkeletonManifest(Manifest):
     num_classes: int = Field(gt=0, le=100_000)
     # Whether the graph takes `persons`: 1 leaves the empty second body out and adds its stored feature instead
     takes_persons: bool = False
+    native: NativeNetwork | None = None  # None: exported before there was a native engine
 
     def needed_files(self) -> list[str]:
         return [*super().needed_files(), self.network.file, self.weights]

@@ -16,7 +16,7 @@ from ski_edge.errors import BadInput
 _LONGEST_S = 366 * 24 * 3600.0
 JSON = typer.Option(False, "--json", help="Print the result as JSON on stdout.")
 DEVICE = typer.Option("auto", "-d", "--device", help="auto, cpu, cuda, cuda:N or N. What is not there is an error.")
-BACKEND = typer.Option("auto", "--backend", help="auto or onnxruntime.")
+BACKEND = typer.Option("auto", "--backend", help="auto, native or onnxruntime.")
 THREADS = typer.Option(0, "--threads", min=0, max=256, help="CPU threads; 0: one per core.")
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ski_edge.errors import require
 from ski_edge.runtime.open import open_bundle
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.preprocess import preprocess_clip, preprocess_frame
@@ -92,13 +91,13 @@ def measure(
         "task": manifest.task,
         "weights": manifest.provenance.weights,
         "weights_sha256": manifest.provenance.weights_sha256,
-        "format": "onnx",
+        "format": "safetensors" if session.backend == "native" else "onnx",
         "backend": session.backend,
-        "backend_version": require("onnxruntime", "cpu", "the benchmark").__version__,
+        "backend_version": session.backend_version,
         "precision_asked": manifest.precision.asked,
         "precision_realised": manifest.precision.realised,
         "device": machine(session),
-        "threads": threads or "default",  # of ONNX Runtime: one per physical core
+        "threads": threads or "default",  # one per core
         "mode": "back-to-back",
         "warmup": warmup,
         "cold_ms": {"open_and_hash": (opened - began) * 1000, "first": first_s * 1000},

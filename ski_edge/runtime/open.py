@@ -6,12 +6,13 @@ from pathlib import Path
 
 from ski_edge.bundle.manifest import VideoManifest, check_files, read_manifest
 from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.runtime.native import why_not_native
 from ski_edge.runtime.ort import parse_device
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Session
 from ski_edge.runtime.video_sessions import SESSIONS
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "native")
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
@@ -20,7 +21,8 @@ def open_bundle(
 ) -> Session | PoseSession:
     """Open an exported bundle, or a shipped one by name. Every file's hash is checked before anything is loaded.
 
-    backend: `auto` or `onnxruntime`; device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
+    backend: `auto`, `onnxruntime`, or `native` (skeleton networks on our own kernels; what `auto` takes wherever it
+    runs); device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
     Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there.
     """
     if backend not in ("auto", *BACKENDS):
@@ -33,8 +35,15 @@ def open_bundle(
         )
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    kind = SESSIONS[manifest.video.pooling] if isinstance(manifest, VideoManifest) else PoseSession
-    return kind(folder, manifest, parse_device(device), threads)
+    chosen = parse_device("cpu" if backend == "native" and device == "auto" else device)
+    reason = why_not_native(manifest, chosen)
+    if backend == "native" and reason:
+        raise DeviceRefused(f"backend native is not available: {reason}")
+    if isinstance(manifest, VideoManifest):
+        return SESSIONS[manifest.video.pooling](folder, manifest, chosen, threads)
+    return PoseSession(
+        folder, manifest, chosen, threads, "onnxruntime" if backend == "onnxruntime" or reason else "native"
+    )
 
 
 def shipped() -> list[str]:

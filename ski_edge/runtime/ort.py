@@ -92,6 +92,7 @@ class OrtGraph:
             raise DeviceRefused(f"asked for {provider} on {device}, ONNX Runtime started {realised}; use --device cpu")
         self._path = path
         self.device = device
+        self.version = str(ort.__version__)
         self.input_names = [tensor.name for tensor in self._session.get_inputs()]
         self.output_names = [tensor.name for tensor in self._session.get_outputs()]
 

@@ -11,6 +11,7 @@ from ski_edge.bundle.labels import read_labels
 from ski_edge.bundle.manifest import SkeletonManifest
 from ski_edge.errors import BadInput
 from ski_edge.files import member
+from ski_edge.runtime.native import NativeGraph
 from ski_edge.runtime.ort import Device, OrtGraph
 from ski_edge.runtime.session import Prediction
 from ski_edge.skeleton import prepare
@@ -23,23 +24,24 @@ class PoseSession:
 
     task = "skeleton"
 
-    def __init__(self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int) -> None:
+    def __init__(
+        self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int, backend: str = "onnxruntime"
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.device = device
-        self.backend = "onnxruntime"
-        self._network = OrtGraph(folder / manifest.network.file, device, threads)
-        spec = manifest.skeleton
-        inputs = {"skeleton": (3, None, spec.layout.num_joints, spec.persons)}
-        if manifest.takes_persons:
-            inputs["persons"] = ()
-        self._network.check_shapes(inputs, {"logits": (manifest.num_classes,), "embedding": (manifest.embed_dim,)})
+        self.backend = backend
+        self._network = _network(folder, manifest, device, threads, backend)
         self.classes = tuple(label.name for label in read_labels(str(member(folder, "labels.json"))))
         if len(self.classes) != manifest.num_classes:
             raise BadInput(
                 f"{folder / 'labels.json'} has {len(self.classes)} names, the manifest says {manifest.num_classes} "
                 "classes; export the bundle again"
             )
+
+    @property
+    def backend_version(self) -> str:
+        return self._network.version
 
     def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
         """The graph as it is: skeleton float32 [N, 3, T, V, M], preprocessed (and `persons` int64 [], where it is
@@ -102,3 +104,17 @@ class PoseSession:
         logits = self.classify([skeleton], [timestamps])[0]
         order = np.argsort(-logits)
         return Prediction([self.classes[i] for i in order], self.score(logits)[order], logits[order])
+
+
+def _network(
+    folder: Path, manifest: SkeletonManifest, device: Device, threads: int, backend: str
+) -> OrtGraph | NativeGraph:
+    if backend == "native":
+        return NativeGraph(folder, manifest, device, threads)
+    network = OrtGraph(folder / manifest.network.file, device, threads)
+    spec = manifest.skeleton
+    inputs = {"skeleton": (3, None, spec.layout.num_joints, spec.persons)}
+    if manifest.takes_persons:
+        inputs["persons"] = ()
+    network.check_shapes(inputs, {"logits": (manifest.num_classes,), "embedding": (manifest.embed_dim,)})
+    return network

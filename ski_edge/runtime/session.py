@@ -50,6 +50,7 @@ class Session(ABC):
         self.backend = "onnxruntime"
         self._threads = threads
         self._encoder = OrtGraph(folder / manifest.encoder.file, device, threads)
+        self.backend_version = self._encoder.version
         self._check_encoder()
         self._text_encoder: tuple[ClipTokenizer, OrtGraph] | None = None
         self.labels = self._read_label_bank()

@@ -1,0 +1,91 @@
+// ski_edge._C.Engine: whole networks. Arrays come in and go out as numpy; the global lock is not held while
+// it runs.
+#include "ski_edge/engine.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+
+#include "bindings/bindings.h"
+#include "ski_edge/check.h"
+
+namespace py = pybind11;
+
+namespace ski_edge {
+
+namespace {
+
+ClipView view(const py::array_t<float>& clip) {
+  check(clip.ndim() == 5 && clip.shape(1) == 3, "a clip must be float32 [N, 3, T, V, M], got ", clip.ndim(),
+        " axes");
+  for (int axis = 0; axis < 5; ++axis) {
+    check(clip.strides(axis) % static_cast<py::ssize_t>(sizeof(float)) == 0, "a clip's axis ", axis,
+          " has a stride of ", clip.strides(axis), " bytes; it must be whole floats");
+  }
+  const auto step = [&](int axis) {
+    return static_cast<long>(clip.strides(axis) / static_cast<py::ssize_t>(sizeof(float)));
+  };
+  ClipView x;
+  x.data = clip.data();
+  x.clips = clip.shape(0), x.frames = clip.shape(2), x.joints = clip.shape(3), x.persons = clip.shape(4);
+  x.clip_step = step(0), x.coordinate_step = step(1), x.frame_step = step(2), x.joint_step = step(3);
+  x.person_step = step(4);
+  return x;
+}
+
+// One caller at a time: others wait, without the global lock.
+struct SharedEngine {
+  Engine engine;
+  std::mutex mutex;
+};
+
+}  // namespace
+
+void bind_engine(py::module_& m) {
+  py::class_<NetworkSpec>(m, "NetworkSpec")
+      .def(py::init([](std::string model, std::string variant, int joints, int persons, int classes,
+                       bool skip_empty, std::vector<int> group_of, std::vector<int> hop_of) {
+             return NetworkSpec{std::move(model), std::move(variant),  joints,           persons, classes,
+                                skip_empty,       std::move(group_of), std::move(hop_of)};
+           }),
+           py::kw_only(), py::arg("model"), py::arg("variant"), py::arg("joints"), py::arg("persons"),
+           py::arg("classes"), py::arg("skip_empty"), py::arg("group_of"), py::arg("hop_of"));
+  py::class_<SharedEngine>(m, "Engine")
+      .def(py::init(
+               [](const std::string& weights, const NetworkSpec& spec, int threads, const std::string& isa) {
+                 const EngineOptions options{threads, isa.empty() ? best_isa() : parse_isa(isa)};
+                 py::gil_scoped_release free;
+                 return std::unique_ptr<SharedEngine>(new SharedEngine{Engine(weights, spec, options), {}});
+               }),
+           py::arg("weights"), py::arg("spec"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "")
+      .def(
+          "run",
+          [](SharedEngine& self, const py::array_t<float>& clip) {
+            const ClipView x = view(clip);
+            const auto n = static_cast<py::ssize_t>(x.clips);
+            py::array_t<float> logits({n, static_cast<py::ssize_t>(self.engine.classes())});
+            py::array_t<float> features({n, static_cast<py::ssize_t>(self.engine.feature_dim())});
+            float *to = logits.mutable_data(), *embedding = features.mutable_data();
+            {
+              py::gil_scoped_release free;
+              const std::lock_guard<std::mutex> one(self.mutex);
+              self.engine.run(x, to, embedding);
+            }
+            return py::make_tuple(logits, features);
+          },
+          py::arg("clip"),
+          "float32 [N, 3, T, V, M], preprocessed, any strides -> (logits [N, K], features [N, D])")
+      .def_property_readonly("threads", [](const SharedEngine& self) { return self.engine.threads(); })
+      .def_property_readonly("isa",
+                             [](const SharedEngine& self) { return std::string(name(self.engine.isa())); });
+  m.def("why_not_engine", &why_not_engine, py::arg("model"));
+  m.def("isas", [] {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const Isa isa : built_isas()) out.emplace_back(name(isa), why_not(isa));
+    return out;
+  });
+}
+
+}  // namespace ski_edge

@@ -1,0 +1,208 @@
+#include "ski_edge/engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "engine/network.h"
+#include "ski_edge/check.h"
+
+namespace ski_edge {
+
+namespace {
+
+template <class Op, class Call>
+auto visit(Op& op, const Call& call) {
+  return std::visit(call, op);
+}
+
+// Activations of one size of input; buffers are shared by all blocks.
+struct Plan {
+  struct Step {
+    Activation x, y, z;  // block input, after the spatial part, block output
+  };
+  Floats memory;
+  float* workspace = nullptr;
+  std::vector<Step> steps;
+};
+
+}  // namespace
+
+struct Engine::Parts {
+  NetworkSpec spec;
+  Network network;
+  ThreadPool pool;
+  Isa isa;
+  std::map<std::pair<int, int>, Plan> plans;  // by (bodies, frames)
+  std::map<int, std::vector<float>> empty;    // by frames: features of empty slots, [M, D]
+  std::vector<Body> bodies;
+  std::vector<float> features;
+
+  Parts(const std::string& weights, const NetworkSpec& given, const EngineOptions& options)
+      : spec(given),
+        network(read_network(SafeTensors::open(weights), given, options.isa)),
+        pool(options.threads),
+        isa(options.isa) {}
+
+  // Bodies that go through the network together: enough to share among the threads, few enough for the
+  // caches.
+  int batch() const { return std::max(2, pool.threads()); }
+
+  Plan& plan(int bodies_count, int frames) {
+    const auto key = std::make_pair(bodies_count, frames);
+    if (const auto found = plans.find(key); found != plans.end()) return found->second;
+    if (plans.size() >= 8) plans.clear();  // streams of ever new lengths must not fill the memory
+    Plan plan;
+    Activation x;
+    x.bodies = bodies_count, x.channels = 3, x.joints = spec.joints, x.frames = frames;
+    std::size_t largest = 0, workspace = 0;
+    for (std::size_t i = 0; i < network.blocks.size(); ++i) {
+      const Block& block = network.blocks[i];
+      x.split = block.stride == 2;
+      Plan::Step step{x, x, x};
+      step.y.channels = step.z.channels = block.outputs;
+      step.z.frames = (x.frames + block.stride - 1) / block.stride;
+      step.z.split = i + 1 < network.blocks.size() && network.blocks[i + 1].stride == 2;
+      for (const Activation* each : {&step.x, &step.y, &step.z}) largest = std::max(largest, each->floats());
+      const int threads = pool.threads();
+      workspace = std::max(
+          {workspace, visit(block.spatial, [&](const auto& op) { return op.workspace(step.x, threads); }),
+           visit(block.temporal, [&](const auto& op) { return op.workspace(step.y, threads); })});
+      x = step.z;
+      plan.steps.push_back(step);
+    }
+    largest = (largest + 15) / 16 * 16;
+    plan.memory = Floats(3 * largest + workspace);
+    float* buffers[3] = {plan.memory.data(), plan.memory.data() + largest, plan.memory.data() + 2 * largest};
+    plan.workspace = plan.memory.data() + 3 * largest;
+    for (Plan::Step& step : plan.steps) {
+      step.x.data = buffers[0], step.y.data = buffers[1], step.z.data = buffers[2];
+      std::swap(buffers[0], buffers[2]);  // the output is the next block's input
+    }
+    return plans.emplace(key, std::move(plan)).first->second;
+  }
+
+  // Features of some bodies of x: [count, D].
+  void trunk(const ClipView& x, const Body* some, int count, float* out) {
+    Plan& plan = this->plan(count, static_cast<int>(x.frames));
+    normalise(x, some, network.scale.data(), network.shift.data(), plan.steps[0].x, isa, pool);
+    const Activation none;
+    for (std::size_t i = 0; i < network.blocks.size(); ++i) {
+      const Block& block = network.blocks[i];
+      const Plan::Step& step = plan.steps[i];
+      visit(block.spatial, [&](const auto& op) { op.run(step.x, step.y, plan.workspace, pool); });
+      const Activation& residual = block.residual ? step.x : none;
+      visit(block.temporal, [&](const auto& op) { op.run(step.y, residual, step.z, plan.workspace, pool); });
+    }
+    pool_features(plan.steps.back().z, out, isa, pool);
+  }
+
+  const std::vector<float>& empty_features(int frames) {
+    if (const auto found = empty.find(frames); found != empty.end()) return found->second;
+    if (empty.size() >= 64) empty.clear();
+    std::vector<float> features(static_cast<std::size_t>(spec.persons * network.features));
+    const std::vector<float> nothing(static_cast<std::size_t>(frames * spec.joints * 3), 0.0f);
+    ClipView x;
+    x.data = nothing.data();
+    x.clips = 1, x.frames = frames, x.joints = spec.joints, x.persons = spec.persons;
+    x.coordinate_step = static_cast<long>(frames) * spec.joints, x.frame_step = spec.joints, x.joint_step = 1;
+    for (int slot = 0; slot < spec.persons;
+         ++slot) {  // all slots read the same zeros, each with its own statistics
+      const Body body{0, slot};
+      trunk(x, &body, 1, features.data() + slot * network.features);
+    }
+    return empty.emplace(frames, std::move(features)).first->second;
+  }
+};
+
+namespace {
+
+bool is_empty(const ClipView& x, const Body& body) {
+  const float* from = x.data + body.clip * x.clip_step + body.slot * x.person_step;
+  for (long c = 0; c < 3; ++c) {
+    for (long t = 0; t < x.frames; ++t) {
+      for (long v = 0; v < x.joints; ++v) {
+        if (from[c * x.coordinate_step + t * x.frame_step + v * x.joint_step] != 0.0f) return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Engine::Engine(const std::string& weights, const NetworkSpec& spec, const EngineOptions& options)
+    : parts_(std::make_unique<Parts>(weights, spec, options)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+
+void Engine::run(const ClipView& x, float* logits, float* features) {
+  Parts& p = *parts_;
+  check(x.joints == p.spec.joints && x.persons == p.spec.persons, "a clip must be [N, 3, T, ", p.spec.joints,
+        ", ", p.spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
+  check(x.frames >= 1 && x.frames <= 1 << 20, "a clip must have 1 to 1048576 frames, got ", x.frames);
+  const auto dim = static_cast<std::size_t>(p.network.features);
+  const std::vector<float>* nothing =
+      p.spec.skip_empty ? &p.empty_features(static_cast<int>(x.frames)) : nullptr;
+  p.features.resize(dim * static_cast<std::size_t>(p.batch() + 1));
+  float* sum = p.features.data() + dim * static_cast<std::size_t>(p.batch());
+  const float share = 1.0f / static_cast<float>(p.spec.persons);
+
+  // Bodies of several clips go together; each clip's are added up as they come, in the order of the slots.
+  long clip = 0;
+  int slot = 0;
+  const auto finish = [&](long done) {
+    float* logit = logits + static_cast<std::size_t>(done) * static_cast<std::size_t>(p.spec.classes);
+    for (std::size_t i = 0; i < dim; ++i) sum[i] *= share;
+    for (int k = 0; k < p.spec.classes; ++k) {
+      const float* row = p.network.head.data() + static_cast<std::size_t>(k) * dim;
+      float total = 0;
+      for (std::size_t i = 0; i < dim; ++i) total += row[i] * sum[i];
+      logit[k] = total + p.network.head_bias[static_cast<std::size_t>(k)];
+    }
+    if (features != nullptr)
+      std::memcpy(features + static_cast<std::size_t>(done) * dim, sum, dim * sizeof(float));
+    std::fill(sum, sum + dim, 0.0f);
+  };
+  std::fill(sum, sum + dim, 0.0f);
+  struct Slot {
+    long clip;
+    int slot;
+    bool present;
+  };
+  std::vector<Slot> waiting;
+  const auto flush = [&] {
+    p.bodies.clear();
+    for (const Slot& each : waiting) {
+      if (each.present) p.bodies.push_back({each.clip, each.slot});
+    }
+    if (!p.bodies.empty()) p.trunk(x, p.bodies.data(), static_cast<int>(p.bodies.size()), p.features.data());
+    const float* next = p.features.data();
+    for (const Slot& each : waiting) {
+      const float* from = each.present ? next : nothing->data() + static_cast<std::size_t>(each.slot) * dim;
+      for (std::size_t i = 0; i < dim; ++i) sum[i] += from[i];
+      if (each.present) next += dim;
+      if (each.slot + 1 == p.spec.persons) finish(each.clip);
+    }
+    waiting.clear();
+  };
+  int present = 0;
+  for (; clip < x.clips; ++clip) {
+    for (slot = 0; slot < p.spec.persons; ++slot) {
+      const bool here = nothing == nullptr || !is_empty(x, {clip, slot});
+      waiting.push_back({clip, slot, here});
+      present += here;
+      if (present == p.batch()) flush(), present = 0;
+    }
+  }
+  flush();
+}
+
+int Engine::classes() const { return parts_->spec.classes; }
+int Engine::feature_dim() const { return parts_->network.features; }
+int Engine::joints() const { return parts_->spec.joints; }
+int Engine::persons() const { return parts_->spec.persons; }
+int Engine::threads() const { return parts_->pool.threads(); }
+Isa Engine::isa() const { return parts_->isa; }
+
+}  // namespace ski_edge

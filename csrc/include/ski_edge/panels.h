@@ -1,0 +1,48 @@
+// Weights of a matrix product in the order a kernel reads them.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace ski_edge {
+
+// Zeros, at a multiple of 64 bytes.
+class Floats {
+ public:
+  Floats() = default;
+  explicit Floats(std::size_t count);
+  Floats(const float* from, std::size_t count);
+  float* data() const { return memory_.get(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<float, Free> memory_;
+  std::size_t size_ = 0;
+};
+
+// A matrix [rows, depth] as panels of a few rows: [panel][depth][panel rows], rows that are missing in the
+// last one zero.
+struct Matrix {
+  const float* panels = nullptr;
+  int rows = 0, depth = 0;
+};
+
+// Packed matrices that an op owns.
+class Panels {
+ public:
+  // matrix: [rows, depth], row-major, copied. panel_rows: of the kernels that will read it.
+  void add(const float* matrix, int rows, int depth, int panel_rows);
+
+  const Matrix* views() const { return views_.empty() ? nullptr : views_.data(); }
+
+ private:
+  std::vector<Floats> memory_;
+  std::vector<Matrix> views_;
+};
+
+}  // namespace ski_edge

@@ -1,0 +1,65 @@
+"""A skeleton network on the project's own CPU kernels: no ONNX Runtime, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ski_edge import _native
+from ski_edge.bundle.manifest import SkeletonManifest
+from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.files import member
+from ski_edge.runtime.ort import Device
+
+
+def why_not_native(manifest: object, device: Device) -> str:
+    """Empty when the native engine runs this bundle on this device, else one line that says why not."""
+    if reason := _native.why_not_native():
+        return reason
+    if not isinstance(manifest, SkeletonManifest):
+        return "the native engine runs skeleton networks; video networks run on onnxruntime"
+    if device.kind != "cpu":
+        return f"the native engine runs on the CPU, not on {device}"
+    if manifest.native is None:
+        return "this bundle was exported before there was a native engine; export it again"
+    return _native.why_not_engine(manifest.model)
+
+
+class NativeGraph:
+    """A bundle's network, ready to run; takes and gives what its ONNX graph does."""
+
+    def __init__(self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int = 0) -> None:
+        """threads: 0 takes one per CPU this process may use."""
+        if reason := why_not_native(manifest, device):
+            raise DeviceRefused(f"backend native is not available: {reason}")
+        assert manifest.native is not None  # `why_not_native`
+        spec = manifest.skeleton
+        self._persons = spec.persons
+        self._engine = _native.engine(
+            member(folder, manifest.weights),
+            threads=threads,
+            model=manifest.model,
+            variant=manifest.native.variant,
+            joints=spec.layout.num_joints,
+            persons=spec.persons,
+            classes=manifest.num_classes,
+            skip_empty=manifest.native.skip_empty,
+            group_of=list(manifest.native.group_of),
+            hop_of=list(manifest.native.hop_of),
+        )
+        self.device = device
+        self.version = str(_native.build_info()["version"])
+        self.isa = self._engine.isa
+        self.threads = self._engine.threads
+
+    def run(self, skeleton: np.ndarray, persons: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """skeleton float32 [N, 3, T, V, M] -> logits [N, K], embedding [N, D]; slots from `persons` on are empty."""
+        clip = np.asarray(skeleton)
+        if clip.dtype != np.float32:
+            raise BadInput(f"skeleton must be float32, got {clip.dtype}")
+        if persons is not None and int(persons) < self._persons and clip.ndim == 5 and clip[..., int(persons) :].any():
+            clip = clip.copy()
+            clip[..., int(persons) :] = 0
+        logits, embedding = self._engine.run(clip)
+        return {"logits": logits, "embedding": embedding}
