@@ -14,6 +14,7 @@ constexpr float kEpsilon = 1e-5f;                      // LayerNorm's
 
 // to[row][joint] (vectors) = matrix . columns [depth][joint] at from + depth * row_step + joint * joint_step,
 // + bias.
+template <int Pack = kPack>
 SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, const float* from, long row_step,
                                     long joint_step, int joints, float* to) {
   for (int first = 0; first < matrix.rows; first += kRows) {
@@ -23,7 +24,7 @@ SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, con
       constexpr int Vectors = decltype(vectors)::value;
       Sums<kRows, Vectors> sums;
       clear<kRows, Vectors>(sums);
-      multiply<kRows, Vectors>(sums, panel, kRows, from + joint * joint_step, row_step, matrix.depth,
+      multiply<kRows, Vectors, Pack>(sums, panel, kRows, from + joint * joint_step, row_step, matrix.depth,
                                joint_step);
       for (int i = 0; i < height; ++i) {
         const float add = bias == nullptr ? 0.0f : bias[first + i];
@@ -151,7 +152,7 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
       for (int i = 0; i < Queries; ++i) {
         Sums<kRows, 1> sums;
         clear<kRows, 1>(sums);
-        multiply<kRows, 1>(sums, hop.panels + first * hop.depth, kRows, query + (n + i) * kLanes,
+        multiply<kRows, 1, 1>(sums, hop.panels + first * hop.depth, kRows, query + (n + i) * kLanes,
                            static_cast<long>(joints) * kLanes, channels);
         for (int r = 0; r < height; ++r) store(by_hop + (i * args.hops + first + r) * kLanes, sums[r][0]);
       }
@@ -170,42 +171,59 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
 
 }  // namespace
 
-// Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x
-// itself.
+// Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x itself, both
+// as products take them.
 void layer_norm(const AttentionArgs& args, int task) {
   const Activation &x = args.x, &y = args.normed, &groups = args.groups;
   const int vectors = x.joint_step() / kLanes;
   const int body = task / vectors, column = task % vectors * kLanes;
+  const long row = x.columns();
   const float share = 1.0f / static_cast<float>(x.channels);
-  for (int v = 0; v < x.joints; ++v) {
-    const float* from = x.body(body) + v * x.joint_step() + column;
-    float* to = y.body(body) + v * x.joint_step() + column;
-    Vec mean = Vec{}, variance = Vec{};
-    for (int c = 0; c < x.channels; ++c) mean += load(from + static_cast<long>(c) * x.columns());
-    mean *= share;
+  constexpr int kChunk = 32;  // joints whose sums are kept at a time: rows are read along the joints, as they lie
+  for (int first = 0; first < x.joints; first += kChunk) {
+    const int count = x.joints - first < kChunk ? x.joints - first : kChunk;
+    const float* from = x.body(body) + first * x.joint_step() + column;
+    float* to = y.body(body) + first * x.joint_step() + column;
+    Vec mean[kChunk], scale[kChunk];
+    for (int v = 0; v < count; ++v) mean[v] = scale[v] = Vec{};
     for (int c = 0; c < x.channels; ++c) {
-      const Vec d = load(from + static_cast<long>(c) * x.columns()) - mean;
-      variance += d * d;
+      for (int v = 0; v < count; ++v) mean[v] += load(from + c * row + v * x.joint_step());
     }
-    Vec scale = variance * share + kEpsilon;
-    for (int i = 0; i < kLanes; ++i) scale[i] = 1.0f / __builtin_sqrtf(scale[i]);
+    for (int v = 0; v < count; ++v) mean[v] *= share;
     for (int c = 0; c < x.channels; ++c) {
-      const long at = static_cast<long>(c) * x.columns();
-      store(to + at, (load(from + at) - mean) * scale);
+      for (int v = 0; v < count; ++v) {
+        const Vec d = load(from + c * row + v * x.joint_step()) - mean[v];
+        scale[v] += d * d;
+      }
+    }
+    for (int v = 0; v < count; ++v) {
+      scale[v] = scale[v] * share + kEpsilon;
+      for (int i = 0; i < kLanes; ++i) scale[v][i] = 1.0f / __builtin_sqrtf(scale[v][i]);
+    }
+    for (int c = 0; c < x.channels; c += kPack) {
+      for (int v = 0; v < count; ++v) {
+        const auto normed = [&](int channel) {
+          return (load(from + channel * row + v * x.joint_step()) - mean[v]) * scale[v];
+        };
+        store(to + c / kPack * row + v * x.joint_step(), pack_rows(normed, c, x.channels));
+      }
     }
   }
-  for (int c = 0; c < x.channels; ++c) {
-    const float* from = x.body(body) + static_cast<long>(c) * x.columns() + column;
-    float* to = groups.body(body) + static_cast<long>(c) * groups.columns() + column;
+  for (int c = 0; c < x.channels; c += kPack) {
     for (int g = 0; g < groups.joints; ++g) {
-      Vec sum = Vec{};
-      int members = 0;
-      for (int v = 0; v < x.joints; ++v) {
-        if (args.group_of[v] != g) continue;
-        sum += load(from + v * x.joint_step());
-        ++members;
-      }
-      store(to + g * groups.joint_step(), sum / static_cast<float>(members));
+      const auto group_mean = [&](int channel) {
+        const float* from = x.body(body) + channel * row + column;
+        Vec sum = Vec{};
+        float members = 0;
+        for (int v = 0; v < x.joints; ++v) {
+          if (args.group_of[v] != g) continue;
+          sum += load(from + v * x.joint_step());
+          members += 1;
+        }
+        return sum / members;
+      };
+      store(groups.body(body) + c / kPack * static_cast<long>(groups.columns()) + g * groups.joint_step() + column,
+            pack_rows(group_mean, c, x.channels));
     }
   }
 }
@@ -226,10 +244,20 @@ void attention(const AttentionArgs& args, int task, float* scratch) {
   }
   for (int part = 0; part < filled / width; ++part) {
     const int group = set * (filled / width) + part, first = group * width;
-    project_joints(args.project[group], args.project_bias + first, mixed + part * width * joints * kLanes,
-                   static_cast<long>(joints) * kLanes, kLanes, joints, projected);
+    const float* operand = mixed + part * width * joints * kLanes;
+    if (kPack == 2) {
+      for (int c = 0; c < width; c += kPack) {
+        for (int v = 0; v < joints; ++v) {
+          const auto row = [&](int channel) { return load(operand + (channel * joints + v) * kLanes); };
+          store(rest + (c / kPack * joints + v) * kLanes, pack_rows(row, c, width));
+        }
+      }
+      operand = rest;
+    }
+    project_joints(args.project[group], args.project_bias + first, operand, static_cast<long>(joints) * kLanes, kLanes,
+                   joints, projected);
     if (args.shortcut != nullptr) {
-      project_joints(args.shortcut[group], nullptr, x.body(body) + column, x.columns(), x.joint_step(),
+      project_joints<1>(args.shortcut[group], nullptr, x.body(body) + column, x.columns(), x.joint_step(),
                      joints, own);
     }
     for (int c = 0; c < width; ++c) {

@@ -6,39 +6,95 @@
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
-// values[i][s][column] of the channels of one panel: value . x + bias; with a shortcut convolution,
-// own[i][column].
-SKI_EDGE_INLINE void panel_values(const Activation& x, int body, int panel, int rows, int channels,
-                                  int subsets, const Matrix* value, const float* bias, const Matrix* shortcut,
-                                  float* values, float* own) {
-  const float* from = x.body(body);
-  const int columns = x.columns();
-  over_columns(columns, [&](int column, auto vectors) __attribute__((always_inline)) {
-    constexpr int Vectors = decltype(vectors)::value;
-    for (int s = 0; s < subsets + (shortcut != nullptr); ++s) {
-      const bool last = s == subsets;
-      const Matrix& matrix = last ? *shortcut : value[s];
-      Sums<kRows, Vectors> sums;
-      clear<kRows, Vectors>(sums);
-      multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(panel) * kRows * matrix.depth, kRows,
-                               from + column, columns, matrix.depth);
-      float* to = last ? own : values + static_cast<long>(s) * columns;
-      const long step = last ? columns : static_cast<long>(subsets) * columns;
-      for (int i = 0; i < rows; ++i) {
-        const float add = last ? 0.0f : bias[s * channels + panel * kRows + i];
-        for (int j = 0; j < Vectors; ++j) store(to + i * step + column + j * kLanes, sums[i][j] + add);
-      }
-    }
-  });
+// The channels of a task: one panel of an activation's.
+struct Panel {
+  int body, index, first, rows;
+};
+SKI_EDGE_INLINE Panel panel_of(int task, int channels) {
+  const int panels = (channels + kRows - 1) / kRows;
+  const int index = task % panels, first = index * kRows;
+  return {task / panels, index, first, channels - first < kRows ? channels - first : kRows};
 }
 
-// y[u][t] = relu(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t]) for one channel, all
-// t. own may be null; subsets of the graph are graph_step apart, those of the values value_step, joints
-// `step`.
-SKI_EDGE_INLINE void contract(const float* graph, long graph_step, const float* values, long value_step,
-                              int subsets, int joints, int step, float shift, const float* own, float* y) {
+// to = x of one body as products take it.
+SKI_EDGE_INLINE void pack_channels(const float* x, int channels, long columns, float* to) {
+  for (int c = 0; c < channels; c += kPack) {
+    for (long i = 0; i < columns; i += kLanes) {
+      const auto row = [&](int channel) { return load(x + channel * columns + i); };
+      store(to + c / kPack * columns + i, pack_rows(row, c, channels));
+    }
+  }
+}
+
+// What a panel of channels needs of the op.
+struct Values {
+  const Matrix* value;     // [subsets]
+  const Matrix* shortcut;  // null: none
+  const float* bias;       // [subsets][channels]
+  int subsets, channels;
+};
+
+// values[i][s][column] of the channels of one panel: value . x + bias, rows of joints packed; with a shortcut
+// convolution, own[i][column]. from: x as `pack_channels` leaves it.
+SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Activation& x, const Panel& panel,
+                                  float* values, float* own) {
+  const int columns = x.columns(), step = x.joint_step();
+  const long value_rows = static_cast<long>(packed(x.joints)) * step;
+  const auto tile = [&](int column, long gap, auto vectors, const auto& put) __attribute__((always_inline)) {
+    constexpr int Vectors = decltype(vectors)::value;
+    for (int s = 0; s < op.subsets + (op.shortcut != nullptr); ++s) {
+      const Matrix& matrix = s == op.subsets ? *op.shortcut : op.value[s];
+      Sums<kRows, Vectors> sums;
+      clear<kRows, Vectors>(sums);
+      multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(panel.first) * matrix.depth, kRows,
+                               from + column, columns, matrix.depth, gap);
+      if (s == op.subsets) {
+        for (int i = 0; i < panel.rows; ++i) {
+          for (int j = 0; j < Vectors; ++j) store(own + static_cast<long>(i) * columns + column + j * gap, sums[i][j]);
+        }
+        continue;
+      }
+      for (int i = 0; i < panel.rows; ++i) {
+        const float bias = op.bias[s * op.channels + panel.first + i];
+        for (int j = 0; j < Vectors; ++j) sums[i][j] += bias;
+        put(values + (static_cast<long>(i) * op.subsets + s) * value_rows, sums[i]);
+      }
+    }
+  };
+#if defined(SKI_EDGE_BF16)
+  // Two joints at a time, which become one row of pairs.
+  for (int v = 0; v < x.joints; v += 2) {
+    for (int t = 0; t < step; t += kLanes) {
+      const auto put = [&](float* row, const Vec* sum, Vec other) { store(row + v / 2 * step + t, pack(sum[0], other)); };
+      if (v + 1 < x.joints) {
+        tile(v * step + t, step, Constant<2>{}, [&](float* row, const Vec* sum) { put(row, sum, sum[1]); });
+      } else {
+        tile(v * step + t, step, Constant<1>{}, [&](float* row, const Vec* sum) { put(row, sum, Vec{}); });
+      }
+    }
+  }
+#else
+  over_columns(columns, [&](int column, auto vectors) __attribute__((always_inline)) {
+    tile(column, kLanes, vectors, [&](float* row, const Vec* sum) __attribute__((always_inline)) {
+      for (int j = 0; j < decltype(vectors)::value; ++j) store(row + column + j * kLanes, sum[j]);
+    });
+  });
+#endif
+}
+
+// A graph for each subset: rows of source joints (packed), columns of destinations.
+struct Graphs {
+  const float* data;
+  long subset_step;
+  int row_step, subsets;
+};
+
+// y[u][t] = relu(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t]) for one channel, all t. own may
+// be null. step: from joint to joint.
+SKI_EDGE_INLINE void contract(const Graphs& graphs, const float* values, int joints, int step, float shift,
+                              const float* own, float* y) {
   // Destinations in tiles of nearly equal height: 25 are 7 + 6 + 6 + 6.
-  const int tiles = (joints + kRows - 1) / kRows;
+  const int tiles = (joints + kRows - 1) / kRows, depth = packed(joints);
   over_columns(step, [&](int column, auto vectors) __attribute__((always_inline)) {
     constexpr int Vectors = decltype(vectors)::value;
     for (int tile = 0, u = 0; tile < tiles; ++tile) {
@@ -47,9 +103,9 @@ SKI_EDGE_INLINE void contract(const float* graph, long graph_step, const float* 
         constexpr int Rows = decltype(rows)::value;
         Sums<Rows, Vectors> sums;
         clear<Rows, Vectors>(sums);
-        for (int s = 0; s < subsets; ++s) {
-          multiply<Rows, Vectors>(sums, graph + s * graph_step + u, joints, values + s * value_step + column,
-                                  step, joints);
+        for (int s = 0; s < graphs.subsets; ++s) {
+          multiply<Rows, Vectors>(sums, graphs.data + s * graphs.subset_step + u, graphs.row_step,
+                                  values + static_cast<long>(s) * depth * step + column, step, depth);
         }
         for (int i = 0; i < Rows; ++i) {
           for (int j = 0; j < Vectors; ++j) {

@@ -4,7 +4,7 @@
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
-// Task (body, group of kCtrGcMeanRows channels): means over the valid frames.
+// Task (body, group of kCtrGcMeanRows channels): means over the valid frames, and the channels as products take them.
 void ctr_gc_means(const CtrGcArgs& args, int task) {
   const Activation& x = args.x;
   const int groups = (x.channels + kCtrGcMeanRows - 1) / kCtrGcMeanRows;
@@ -29,9 +29,14 @@ void ctr_gc_means(const CtrGcArgs& args, int task) {
     }
     for (int v = x.joints; v < args.joint_row; ++v) to[v] = 0;
   }
+  if (kPack == 2) {
+    const long columns = x.columns();
+    pack_channels(x.body(body) + first * columns, end - first, columns,
+                  args.packed + (static_cast<long>(body) * packed(x.channels) + first / 2) * columns);
+  }
 }
 
-// Task (body, subset). scratch: [2 R padded to panels][joint_row].
+// Task (body, subset). scratch: queries and keys [2 R, whole panels][joint_row], then a pair's rows.
 void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch) {
   const int joints = args.x.joints, relations = args.relations, row = args.joint_row;
   const int body = task / args.subsets, subset = task % args.subsets;
@@ -44,74 +49,106 @@ void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch) {
       constexpr int Vectors = decltype(vectors)::value;
       Sums<kRows, Vectors> sums;
       clear<kRows, Vectors>(sums);
-      multiply<kRows, Vectors>(sums, panel, kRows, means + column, row, relation.depth);
+      multiply<kRows, Vectors, 1>(sums, panel, kRows, means + column, row, relation.depth);
       for (int i = 0; i < kRows; ++i) {
-        for (int j = 0; j < Vectors; ++j)
-          store(scratch + (first + i) * row + column + j * kLanes, sums[i][j]);
+        for (int j = 0; j < Vectors; ++j) store(scratch + (first + i) * row + column + j * kLanes, sums[i][j]);
       }
     });
   }
-  for (int r = 0; r < relations; ++r) {
+  // The last vector of a key reaches into the next key's pairs, which are written after it.
+  const auto differences = [&](int r, float* to) {
     const float* query = scratch + r * row;
     const float* key = scratch + (relations + r) * row;
-    float* to =
-        args.tangents + ((static_cast<long>(body) * args.subsets + subset) * relations + r) * args.pair_row;
-    // The last vector of a key reaches into the next key's pairs, which are written after it.
     for (int v = 0; v < joints; ++v) {
       const float offset = bias[r] - bias[relations + r] - key[v];
       for (int u = 0; u < joints; u += kLanes) store(to + v * joints + u, load(query + u) + offset);
     }
-    for (int pair = 0; pair < joints * joints; pair += kLanes) store(to + pair, tanh(load(to + pair)));
+  };
+  float* to = args.tangents + (static_cast<long>(body) * args.subsets + subset) * packed(relations) * args.pair_row;
+  for (int r = 0; r < relations; r += kPack, to += args.pair_row) {
+    differences(r, to);
+#if defined(SKI_EDGE_BF16)
+    float* next = scratch + (2 * relations + kRows) * row;
+    if (r + 1 < relations) differences(r + 1, next);
+#endif
+    for (int pair = 0; pair < joints * joints; pair += kLanes) {
+      Vec value = tanh(load(to + pair));
+#if defined(SKI_EDGE_BF16)
+      value = pack(value, r + 1 < relations ? tanh(load(next + pair)) : Vec{});
+#endif
+      store(to + pair, value);
+    }
+    for (int pair = joints * joints; pair < args.pair_row; ++pair) to[pair] = 0;
   }
 }
 
-// graphs[i][s][v][u] of the channels of one panel: expand . tangents + expand_bias + adjacency.
-SKI_EDGE_INLINE void refined_graphs(const CtrGcArgs& args, int body, int panel, int rows, float* graphs) {
-  const int pairs = args.x.joints * args.x.joints, row = args.pair_row;
-  const int columns = (pairs + kLanes - 1) / kLanes * kLanes;
+// Of the channels of one panel: expand . tangents + expand_bias + adjacency, as `contract` reads them.
+SKI_EDGE_INLINE void refined_graphs(const CtrGcArgs& args, const Panel& panel, float* graphs) {
+  const int joints = args.x.joints, row = args.pair_row;
   for (int s = 0; s < args.subsets; ++s) {
     const Matrix& expand = args.expand[s];
-    const float* weights = expand.panels + static_cast<long>(panel) * kRows * expand.depth;
+    const float* weights = expand.panels + static_cast<long>(panel.first) * expand.depth;
     const float* tangents =
-        args.tangents + (static_cast<long>(body) * args.subsets + s) * args.relations * row;
-    const float* bias = args.expand_bias + s * expand.rows + panel * kRows;
+        args.tangents + (static_cast<long>(panel.body) * args.subsets + s) * packed(args.relations) * row;
+    const float* bias = args.expand_bias + s * expand.rows + panel.first;
     const float* adjacency = args.adjacency + s * row;
-    over_columns(columns, [&](int column, auto vectors) __attribute__((always_inline)) {
+    const auto tile = [&](int column, long gap, auto vectors, const auto& put) __attribute__((always_inline)) {
       constexpr int Vectors = decltype(vectors)::value;
       Sums<kRows, Vectors> sums;
       for (int j = 0; j < Vectors; ++j) {
-        const Vec fixed = load(adjacency + column + j * kLanes);
+        const Vec fixed = load(adjacency + column + j * gap);
         for (int i = 0; i < kRows; ++i) sums[i][j] = fixed;
       }
-      multiply<kRows, Vectors>(sums, weights, kRows, tangents + column, row, expand.depth);
-      for (int i = 0; i < rows; ++i) {
-        for (int j = 0; j < Vectors; ++j) {
-          store(graphs + (i * args.subsets + s) * row + column + j * kLanes, sums[i][j] + bias[i]);
+      multiply<kRows, Vectors>(sums, weights, kRows, tangents + column, row, expand.depth, gap);
+      for (int i = 0; i < panel.rows; ++i) {
+        for (int j = 0; j < Vectors; ++j) sums[i][j] += bias[i];
+        put(graphs + (i * args.subsets + s) * args.graph_step, sums[i]);
+      }
+    };
+#if defined(SKI_EDGE_BF16)
+    for (int v = 0; v < joints; v += 2) {
+      for (int u = 0; u < joints; u += kLanes) {
+        const auto put = [&](float* to, const Vec* sum, Vec other) {
+          store(to + v / 2 * args.joint_row + u, pack(sum[0], other));
+        };
+        if (v + 1 < joints) {
+          tile(v * joints + u, joints, Constant<2>{}, [&](float* to, const Vec* sum) { put(to, sum, sum[1]); });
+        } else {
+          tile(v * joints + u, joints, Constant<1>{}, [&](float* to, const Vec* sum) { put(to, sum, Vec{}); });
         }
       }
+    }
+#else
+    over_columns((joints * joints + kLanes - 1) / kLanes * kLanes, [&](int column, auto vectors)
+                                                                       __attribute__((always_inline)) {
+      tile(column, kLanes, vectors, [&](float* to, const Vec* sum) __attribute__((always_inline)) {
+        for (int j = 0; j < decltype(vectors)::value; ++j) store(to + column + j * kLanes, sum[j]);
+      });
     });
+#endif
   }
 }
 
 // Task (body, panel of channels). scratch: graphs, values and, with a shortcut convolution, its output.
 void ctr_gc_channels(const CtrGcArgs& args, int task, float* scratch) {
-  const int channels = args.y.channels, columns = args.x.columns();
-  const int panels = (channels + kRows - 1) / kRows;
-  const int body = task / panels, panel = task % panels;
-  const int rows = channels - panel * kRows < kRows ? channels - panel * kRows : kRows;
+  const Activation &x = args.x, &y = args.y;
+  const int columns = x.columns(), step = x.joint_step();
+  const Panel panel = panel_of(task, y.channels);
   float* graphs = scratch;
-  float* values = graphs + kRows * args.subsets * args.pair_row;
-  float* own = values + static_cast<long>(kRows) * args.subsets * columns;
-  refined_graphs(args, body, panel, rows, graphs);
-  panel_values(args.x, body, panel, rows, channels, args.subsets, args.value, args.value_bias, args.shortcut,
-               values, own);
-  for (int i = 0; i < rows; ++i) {
-    const int c = panel * kRows + i;
+  float* values = graphs + kRows * args.subsets * args.graph_step;
+  float* own = values + static_cast<long>(kRows) * args.subsets * packed(x.joints) * step;
+  refined_graphs(args, panel, graphs);
+  const float* from =
+      kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns : x.body(panel.body);
+  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel, values, own);
+  for (int i = 0; i < panel.rows; ++i) {
+    const int c = panel.first + i;
+    const Graphs graph = {graphs + i * args.subsets * args.graph_step, args.graph_step,
+                          kPack == 2 ? args.joint_row : x.joints, args.subsets};
     const float* add = args.shortcut != nullptr ? own + static_cast<long>(i) * columns
-                                                : args.x.body(body) + static_cast<long>(c) * columns;
-    contract(graphs + i * args.subsets * args.pair_row, args.pair_row,
-             values + static_cast<long>(i) * args.subsets * columns, columns, args.subsets, args.x.joints,
-             args.x.joint_step(), args.shift[c], add, args.y.body(body) + static_cast<long>(c) * columns);
+                                                : x.body(panel.body) + static_cast<long>(c) * columns;
+    contract(graph, values + static_cast<long>(i) * args.subsets * packed(x.joints) * step, x.joints, step,
+             args.shift[c], add, y.body(panel.body) + static_cast<long>(c) * columns);
   }
 }
 

@@ -4,24 +4,31 @@
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
+// Task (body): channels as products take them; only where those are pairs.
+void graph_conv_pack(const GraphConvArgs& args, int task) {
+  const Activation& x = args.x;
+  pack_channels(x.body(task), x.channels, x.columns(),
+                args.packed + static_cast<long>(task) * packed(x.channels) * x.columns());
+}
+
 // Task (body, panel of channels). scratch: values and, with a shortcut convolution, its output.
 void graph_conv(const GraphConvArgs& args, int task, float* scratch) {
   const Activation &x = args.x, &y = args.y;
-  const int columns = x.columns(), joints = x.joints;
-  const int panels = (y.channels + kRows - 1) / kRows;
-  const int body = task / panels, panel = task % panels;
-  const int rows = y.channels - panel * kRows < kRows ? y.channels - panel * kRows : kRows;
-  float* own = scratch + static_cast<long>(kRows) * args.subsets * columns;
-  panel_values(x, body, panel, rows, y.channels, args.subsets, args.value, args.value_bias, args.shortcut,
-               scratch, own);
-  for (int i = 0; i < rows; ++i) {
-    const int c = panel * kRows + i;
+  const int columns = x.columns(), step = x.joint_step();
+  const Panel panel = panel_of(task, y.channels);
+  const long value_step = static_cast<long>(args.subsets) * packed(x.joints) * step;
+  float* own = scratch + kRows * value_step;
+  const float* from =
+      kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns : x.body(panel.body);
+  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel, scratch, own);
+  const Graphs graphs = {args.graph, static_cast<long>(packed(x.joints)) * x.joints, x.joints, args.subsets};
+  for (int i = 0; i < panel.rows; ++i) {
+    const int c = panel.first + i;
     const float* add = args.shortcut != nullptr ? own + static_cast<long>(i) * columns
-                       : args.identity          ? x.body(body) + static_cast<long>(c) * columns
+                       : args.identity          ? x.body(panel.body) + static_cast<long>(c) * columns
                                                 : nullptr;
-    contract(args.graph, joints * joints, scratch + static_cast<long>(i) * args.subsets * columns, columns,
-             args.subsets, joints, x.joint_step(), args.shift[c], add,
-             y.body(body) + static_cast<long>(c) * columns);
+    contract(graphs, scratch + i * value_step, x.joints, step, args.shift[c], add,
+             y.body(panel.body) + static_cast<long>(c) * columns);
   }
 }
 

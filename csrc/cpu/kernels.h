@@ -19,9 +19,11 @@ struct CtrGcArgs {
   const Matrix* shortcut;  // null: x itself
   const float *relation_bias, *expand_bias, *adjacency, *value_bias, *shift;
   float* means;     // [N][C][joint_row]: x averaged over time
-  float* tangents;  // [N][S][R][pair_row]: tanh(q_u - k_v), v before u
+  float* packed;    // [N][pairs of C][columns]: x as products take it, where those take pairs
+  float* tangents;  // [N][S][R, packed][pair_row]: tanh(q_u - k_v), v before u
   int joint_row;    // V, padded
-  int pair_row;     // V * V, padded, and one vector more for stores that reach over the end
+  int pair_row;     // V * V, padded, and one vector more for loads and stores that reach over the end
+  long graph_step;  // floats of one refined graph
 };
 
 constexpr int kCtrGcMeanRows = 16;  // channels averaged per task
@@ -34,7 +36,7 @@ struct TemporalArgs {
   bool relu_before;      // a ReLU before the residual is added
   int width;             // channels per branch
   int taps_count;        // frames of a convolution
-  const Matrix* reduce;  // [3 width, C]
+  const Matrix* reduce;  // three of [width, C]
   const Matrix* taps;    // two of [width, taps * width], depth ordered (tap, channel)
   const Matrix* point;   // [width, C]
   const Matrix* skip;    // four of [width, residual channels]; null: the residual is added as it is
@@ -58,8 +60,9 @@ struct GraphConvArgs {
   const Matrix* value;     // [subsets]
   const Matrix* shortcut;  // null: none, or x itself where `identity`
   bool identity;
-  const float* graph;  // [S][V][V]: source, destination
+  const float* graph;  // [S][V, packed][V]: source, destination
   const float *value_bias, *shift;
+  float* packed;  // as CtrGcArgs'
 };
 
 struct AttentionArgs {
@@ -86,11 +89,13 @@ struct NormaliseArgs {
   Activation y;
 };
 
+// pack: how many rows of a matrix one step of a product takes. With 2, weights and columns are bfloat16.
 struct Kernels {
-  int lanes, panel_rows;
+  int lanes, panel_rows, pack;
   void (*ctr_gc_means)(const CtrGcArgs&, int task);
   void (*ctr_gc_tangents)(const CtrGcArgs&, int task, float* scratch);
   void (*ctr_gc_channels)(const CtrGcArgs&, int task, float* scratch);
+  void (*graph_conv_pack)(const GraphConvArgs&, int task);
   void (*graph_conv)(const GraphConvArgs&, int task, float* scratch);
   void (*attention)(const AttentionArgs&, int task, float* scratch);
   void (*layer_norm)(const AttentionArgs&, int task);
@@ -113,6 +118,12 @@ namespace avx2 {
 extern const Kernels kTable;
 }
 namespace avx512 {
+extern const Kernels kTable;
+}
+namespace avx512_bf16 {
+extern const Kernels kTable;
+}
+namespace neon_bf16 {
 extern const Kernels kTable;
 }
 

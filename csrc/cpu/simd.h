@@ -10,6 +10,13 @@
 #include <cstdint>
 #include <cstring>
 
+// The products of bfloat16 pairs are the one thing that vector extensions cannot say.
+#if defined(SKI_EDGE_BF16) && defined(__AVX512BF16__)
+#include <immintrin.h>
+#elif defined(SKI_EDGE_BF16)
+#include <arm_neon.h>
+#endif
+
 #define SKI_EDGE_INLINE inline __attribute__((always_inline))
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
@@ -26,6 +33,12 @@ SKI_EDGE_INLINE Vec load(const float* from) {
 }
 SKI_EDGE_INLINE void store(float* to, Vec x) { std::memcpy(to, &x, sizeof x); }
 SKI_EDGE_INLINE Vec splat(float x) { return x - Vec{}; }
+// The same, of four bytes that may be no number.
+SKI_EDGE_INLINE Vec splat_bits(const float& x) {
+  std::int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return (Vec)(bits - IntVec{});
+}
 SKI_EDGE_INLINE IntVec as_bits(Vec x) { return (IntVec)x; }
 SKI_EDGE_INLINE Vec from_bits(IntVec x) { return (Vec)x; }
 
@@ -36,6 +49,40 @@ SKI_EDGE_INLINE Vec choose(IntVec mask, Vec yes, Vec no) {
 SKI_EDGE_INLINE Vec max(Vec a, Vec b) { return choose(a > b, a, b); }
 SKI_EDGE_INLINE Vec min(Vec a, Vec b) { return choose(a < b, a, b); }
 SKI_EDGE_INLINE Vec relu(Vec x) { return max(x, Vec{}); }
+
+#if defined(SKI_EDGE_BF16)
+// Two bfloat16 numbers per lane: what a product takes on targets that multiply them in pairs and add in float.
+constexpr int kPack = 2;
+SKI_EDGE_INLINE IntVec rounded(Vec x) {  // to the nearest bfloat16, ties to even, in the upper half of each lane
+  const IntVec bits = as_bits(x);
+  return bits + 0x7fff + ((bits >> 16) & 1);
+}
+SKI_EDGE_INLINE Vec pack(Vec low, Vec high) {
+  return from_bits(((rounded(low) >> 16) & 0xffff) | (rounded(high) & ~0xffff));
+}
+SKI_EDGE_INLINE Vec low_half(Vec pair) { return from_bits(as_bits(pair) << 16); }
+SKI_EDGE_INLINE Vec high_half(Vec pair) { return from_bits(as_bits(pair) & ~0xffff); }
+#if defined(__AVX512BF16__)
+SKI_EDGE_INLINE Vec add_products(Vec sum, Vec a, Vec b) { return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+SKI_EDGE_INLINE Vec add_products(Vec sum, Vec a, Vec b) {
+  return (Vec)vbfdotq_f32((float32x4_t)sum, (bfloat16x8_t)a, (bfloat16x8_t)b);
+}
+#endif
+#else
+constexpr int kPack = 1;
+#endif
+
+// Rows c to c + kPack - 1 of `rows` in one vector, as products take them; get(c) gives one.
+template <class Get>
+SKI_EDGE_INLINE Vec pack_rows(const Get& get, int c, int rows) {
+#if defined(SKI_EDGE_BF16)
+  return pack(get(c), c + 1 < rows ? get(c + 1) : Vec{});
+#else
+  (void)rows;
+  return get(c);
+#endif
+}
 
 // e^x to 1e-7 relative; x is taken into [-87, 88], where the result is a normal number.
 SKI_EDGE_INLINE Vec exp(Vec x) {

@@ -8,6 +8,7 @@ namespace ski_edge::cpu::SKI_EDGE_TARGET {
 void ctr_gc_means(const CtrGcArgs& args, int task);
 void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch);
 void ctr_gc_channels(const CtrGcArgs& args, int task, float* scratch);
+void graph_conv_pack(const GraphConvArgs& args, int task);
 void graph_conv(const GraphConvArgs& args, int task, float* scratch);
 void attention(const AttentionArgs& args, int task, float* scratch);
 void layer_norm(const AttentionArgs& args, int task);

@@ -1,187 +1,240 @@
-// Multi-scale temporal convolution; the contract is in ski_edge/ops/temporal.h.
+// Convolution over time; the contract is in ski_edge/ops/temporal.h.
 #include "cpu/shifted.h"
 #include "cpu/target.h"
-#include "cpu/tile.h"
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
 namespace {
 
-// relu(reduce . x + bias) of a task's joints, at the frame rate of x.
-SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, const Shifted& out) {
-  const Activation& x = args.x;
+// Columns of a task's joints as a product takes them.
+struct Operand {
+  const float* data;
+  long row_step, joint_step;
+};
+
+// Those of x, from its first part on. Where products take pairs, `scratch` gets them, and is moved on.
+SKI_EDGE_INLINE Operand operand(const Activation& x, const Joints& joints, int parts, float*& scratch) {
   const float* from = x.body(joints.body) + static_cast<long>(joints.first) * x.joint_step();
-  const int columns = x.columns(), rows = args.reduce->rows;
+#if defined(SKI_EDGE_BF16)
+  const int length = parts * x.part_step();
+  const Operand out = {scratch, static_cast<long>(joints.count) * length, length};
+  for (int c = 0; c < x.channels; c += 2) {
+    for (int joint = 0; joint < joints.count; ++joint) {
+      const float* low = from + static_cast<long>(c) * x.columns() + joint * x.joint_step();
+      for (int t = 0; t < length; t += kLanes) {
+        store(scratch + joint * length + t, pack(load(low + t), c + 1 < x.channels ? load(low + x.columns() + t) : Vec{}));
+      }
+    }
+    scratch += out.row_step;
+  }
+  return out;
+#else
+  (void)parts, (void)scratch;
+  return {from, x.columns(), x.joint_step()};
+#endif
+}
+
+// Rows first, first + 1, ... of one vector of columns, each `step` after the last; pairs of rows where those are packed.
+SKI_EDGE_INLINE void put_rows(float* to, long step, int height, const Vec* sums, int sums_step) {
+#if defined(SKI_EDGE_BF16)
+  for (int i = 0; i < height; i += 2) {
+    store(to + i / 2 * step, pack(sums[i * sums_step], i + 1 < height ? sums[(i + 1) * sums_step] : Vec{}));
+  }
+#else
+  for (int i = 0; i < height; ++i) store(to + i * step, sums[i * sums_step]);
+#endif
+}
+
+// Row `row` of packed rows.
+SKI_EDGE_INLINE Vec get_row(const float* rows, long step, int row) {
+#if defined(SKI_EDGE_BF16)
+  const Vec both = load(rows + row / 2 * step);
+  return row % 2 == 0 ? low_half(both) : high_half(both);
+#else
+  return load(rows + row * step);
+#endif
+}
+
+// relu(reduce . x + bias) of a task's joints, at the frame rate of x: three branches of packed rows.
+SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, const Operand& from, const Shifted& out) {
+  const Activation& x = args.x;
+  const int width = args.width;
   // Parts are treated as joints of their own: side by side in x as well as in `out`.
-  over_joint_vectors(joints.count * x.parts(), x.part_step(),
-                     [&](int part, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
-                       constexpr int Vectors = decltype(n)::value;
-                       const float* column = from + part * x.part_step() + t;
-                       const long gap = (other - part) * x.part_step() + other_t - t;
-                       for (int first = 0; first < rows; first += kRows) {
-                         Sums<kRows, Vectors> sums;
-                         clear<kRows, Vectors>(sums);
-                         multiply<kRows, Vectors>(
-                             sums, args.reduce->panels + static_cast<long>(first) * args.reduce->depth, kRows,
-                             column, columns, args.reduce->depth, gap);
-                         const int height = rows - first < kRows ? rows - first : kRows;
-                         for (int i = 0; i < height; ++i) {
-                           const float bias = args.reduce_bias[first + i];
-                           float* row = out.at(first + i, 0, 0);
-                           store(row + part * out.part_step + t, relu(sums[i][0] + bias));
-                           if (Vectors == 2)
-                             store(row + other * out.part_step + other_t, relu(sums[i][Vectors - 1] + bias));
-                         }
-                       }
-                     });
-  out.clear_edges(x, rows, joints.count);
+  over_joint_vectors(joints.count * x.parts(), x.part_step(), [&](int part, int t, int other, int other_t, auto n)
+                                                                  __attribute__((always_inline)) {
+    constexpr int Vectors = decltype(n)::value;
+    const float* column = from.data + part * x.part_step() + t;
+    const long gap = (other - part) * x.part_step() + other_t - t;
+    for (int branch = 0; branch < 3; ++branch) {
+      const Matrix& matrix = args.reduce[branch];
+      for (int first = 0; first < width; first += kRows) {
+        Sums<kRows, Vectors> sums;
+        clear<kRows, Vectors>(sums);
+        multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(first) * matrix.depth, kRows, column,
+                                 from.row_step, matrix.depth, gap);
+        const int height = width - first < kRows ? width - first : kRows;
+        for (int i = 0; i < height; ++i) {
+          const float bias = args.reduce_bias[branch * width + first + i];
+          for (int j = 0; j < Vectors; ++j) sums[i][j] = relu(sums[i][j] + bias);
+        }
+        float* row = out.at(branch * packed(width) + first / kPack, 0, 0);
+        put_rows(row + part * out.part_step + t, out.row_step, height, &sums[0][0], Vectors);
+        if (Vectors == 2) {
+          put_rows(row + other * out.part_step + other_t, out.row_step, height, &sums[0][Vectors - 1], Vectors);
+        }
+      }
+    }
+  });
+  out.clear_edges(x, 3 * packed(width), joints.count);
+}
+
+// What is added to the columns of a task, and where they go.
+struct Ending {
+  Operand skip;          // of the residual, where that is convolved
+  const float* residual;  // else the residual of the task's joints, or null
+  long residual_row, residual_joint;
+  float* y;
+
+  SKI_EDGE_INLINE Ending(const Activation& from, const Activation& to, const Joints& joints, bool convolved,
+                         float*& scratch)
+      : skip{}, residual(nullptr), residual_row(from.columns()), residual_joint(from.joint_step()),
+        y(to.body(joints.body) + static_cast<long>(joints.first) * to.joint_step()) {
+    if (from.data == nullptr) return;
+    // A strided residual's even part has the frames of y.
+    if (convolved) skip = operand(from, joints, 1, scratch);
+    if (!convolved) residual = from.body(joints.body) + static_cast<long>(joints.first) * from.joint_step();
+  }
+};
+
+// relu(sums + residual) -> y, one row of one vector.
+SKI_EDGE_INLINE void finish(const Ending& end, const Activation& y, int c, int joint, int t, Vec sum) {
+  if (end.residual != nullptr) sum += load(end.residual + c * end.residual_row + joint * end.residual_joint + t);
+  store_frames(y, end.y + static_cast<long>(c) * y.columns() + joint * y.joint_step(), t, relu(sum));
 }
 
 }  // namespace
 
-// Task (body, group of joints). scratch: the reduced columns, three branches of them.
+// Task (body, group of joints). scratch: the reduced columns, three branches of them, then packed inputs.
 void temporal(const TemporalArgs& args, int task, float* scratch) {
-  const Activation &x = args.x, &y = args.y, &residual = args.residual;
+  const Activation &x = args.x, &y = args.y;
   const Joints joints = joints_of(task, x.joints, args.joints_per_task);
   const Shifted columns(scratch, x, joints.count);
   const int width = args.width;
-  reduced(args, joints, columns);
-
-  const float* source = x.body(joints.body) + static_cast<long>(joints.first) * x.joint_step();
-  const float* add = residual.data == nullptr ? nullptr
-                                              : residual.body(joints.body) +
-                                                    static_cast<long>(joints.first) * residual.joint_step();
-  float* to = y.body(joints.body) + static_cast<long>(joints.first) * y.joint_step();
-  over_joint_vectors(
-      joints.count, padded_frames(y.frames),
-      [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
-        constexpr int Vectors = decltype(n)::value;
-        const auto gap = [&](int joint_step) {
-          return static_cast<long>(other - joint) * joint_step + other_t - t;
-        };
-        for (int branch = 0; branch < 4; ++branch) {
-          for (int first = 0; first < width; first += kRows) {
-            const int height = width - first < kRows ? width - first : kRows;
-            Sums<kRows, Vectors> sums;
-            clear<kRows, Vectors>(sums);
-            if (branch < 2) {
-              const Matrix& matrix = args.taps[branch];
-              const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
-              for (int k = 0; k < args.taps_count; ++k) {
-                const Look at = look((branch + 1) * (k - args.taps_count / 2), args.stride);
-                multiply<kRows, Vectors>(sums, panel + k * width * kRows, kRows,
-                                         columns.at(branch * width, joint, at.part) + t + at.shift,
-                                         columns.row_step, width, gap(columns.joint_step));
-              }
-            } else if (branch == 2) {
-              for (int i = 0; i < height; ++i) {
-                const float scale = args.pool_scale[first + i];
-                for (int j = 0; j < Vectors; ++j) {
-                  Vec most = Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the
-                                     // clip do no harm
-                  for (int offset = -1; offset <= 1; ++offset) {
-                    const Look at = look(offset, args.stride);
-                    const float* row = columns.at(2 * width + first + i, joint, at.part) + t + at.shift;
-                    most = max(most, load(row + j * gap(columns.joint_step)));
-                  }
-                  sums[i][j] = most * scale;
-                }
-              }
-            } else {
-              multiply<kRows, Vectors>(
-                  sums, args.point->panels + static_cast<long>(first) * args.point->depth, kRows,
-                  source + joint * x.joint_step() + t, x.columns(), args.point->depth, gap(x.joint_step()));
-            }
-            const float* bias = args.bias + branch * width + first;
+  scratch += static_cast<long>(3 * packed(width)) * columns.row_step;
+  const Operand source = operand(x, joints, x.parts(), scratch);
+  const Ending end(args.residual, y, joints, args.skip != nullptr, scratch);
+  reduced(args, joints, source, columns);
+  over_joint_vectors(joints.count, padded_frames(y.frames), [&](int joint, int t, int other, int other_t, auto n)
+                                                                __attribute__((always_inline)) {
+    constexpr int Vectors = decltype(n)::value;
+    const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
+    for (int branch = 0; branch < 4; ++branch) {
+      for (int first = 0; first < width; first += kRows) {
+        const int height = width - first < kRows ? width - first : kRows;
+        Sums<kRows, Vectors> sums;
+        clear<kRows, Vectors>(sums);
+        if (branch < 2) {
+          const Matrix& matrix = args.taps[branch];
+          const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
+          for (int k = 0; k < args.taps_count; ++k) {
+            const Look at = look((branch + 1) * (k - args.taps_count / 2), args.stride);
+            multiply<kRows, Vectors>(sums, panel + k * packed(width) * kRows, kRows,
+                                     columns.at(branch * packed(width), joint, at.part) + t + at.shift,
+                                     columns.row_step, packed(width), gap(columns.joint_step));
+          }
+        } else if (branch == 2) {
+          for (int j = 0; j < Vectors; ++j) {
             for (int i = 0; i < height; ++i) {
-              for (int j = 0; j < Vectors; ++j) {
-                sums[i][j] += bias[i];
-                if (args.relu_before) sums[i][j] = relu(sums[i][j]);
+              Vec most = Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the clip do no harm
+              for (int offset = -1; offset <= 1; ++offset) {
+                const Look at = look(offset, args.stride);
+                const float* rows = columns.at(2 * packed(width), joint, at.part) + t + at.shift;
+                most = max(most, get_row(rows + j * gap(columns.joint_step), columns.row_step, first + i));
               }
-            }
-            if (add != nullptr && args.skip != nullptr) {
-              const Matrix& skip = args.skip[branch];
-              multiply<kRows, Vectors>(sums, skip.panels + static_cast<long>(first) * skip.depth, kRows,
-                                       add + joint * residual.joint_step() + t, residual.columns(),
-                                       skip.depth, gap(residual.joint_step()));
-            }
-            for (int i = 0; i < height; ++i) {
-              const int c = branch * width + first + i;
-              for (int j = 0; j < Vectors; ++j) {
-                const int v = j == 0 ? joint : other, at = j == 0 ? t : other_t;
-                Vec sum = sums[i][j];
-                if (add != nullptr && args.skip == nullptr) {
-                  sum +=
-                      load(add + static_cast<long>(c) * residual.columns() + v * residual.joint_step() + at);
-                } else if (add != nullptr) {
-                  sum += args.skip_bias[c];
-                }
-                store_frames(y, to + static_cast<long>(c) * y.columns() + v * y.joint_step(), at, relu(sum));
-              }
+              sums[i][j] = most * args.pool_scale[first + i];
             }
           }
+        } else {
+          multiply<kRows, Vectors>(sums, args.point->panels + static_cast<long>(first) * args.point->depth, kRows,
+                                   source.data + joint * source.joint_step + t, source.row_step, args.point->depth,
+                                   gap(source.joint_step));
         }
-      });
+        const float* bias = args.bias + branch * width + first;
+        for (int i = 0; i < height; ++i) {
+          for (int j = 0; j < Vectors; ++j) {
+            sums[i][j] += bias[i];
+            if (args.relu_before) sums[i][j] = relu(sums[i][j]);
+          }
+        }
+        if (end.skip.data != nullptr) {
+          const Matrix& skip = args.skip[branch];
+          multiply<kRows, Vectors>(sums, skip.panels + static_cast<long>(first) * skip.depth, kRows,
+                                   end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step, skip.depth,
+                                   gap(end.skip.joint_step));
+          for (int i = 0; i < height; ++i) {
+            for (int j = 0; j < Vectors; ++j) sums[i][j] += args.skip_bias[branch * width + first + i];
+          }
+        }
+        for (int i = 0; i < height; ++i) {
+          const int c = branch * width + first + i;
+          finish(end, y, c, joint, t, sums[i][0]);
+          if (Vectors == 2) finish(end, y, c, other, other_t, sums[i][Vectors - 1]);
+        }
+      }
+    }
+  });
 }
 
-// Task (body, group of joints). scratch: the columns of x.
+// Task (body, group of joints). scratch: the columns of x, then a packed residual.
 void taps(const TapsArgs& args, int task, float* scratch) {
-  const Activation &x = args.x, &y = args.y, &residual = args.residual;
+  const Activation &x = args.x, &y = args.y;
   const Joints joints = joints_of(task, x.joints, args.joints_per_task);
   const Shifted columns(scratch, x, joints.count);
+  const int depth = packed(x.channels);
+  scratch += static_cast<long>(depth) * columns.row_step;
   const float* source = x.body(joints.body) + static_cast<long>(joints.first) * x.joint_step();
-  for (int c = 0; c < x.channels; ++c) {
+  for (int c = 0; c < x.channels; c += kPack) {
+    const int height = x.channels - c < kPack ? x.channels - c : kPack;
     for (int joint = 0; joint < joints.count; ++joint) {
       for (int part = 0; part < x.parts(); ++part) {
-        const float* from =
-            source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
-        float* to = columns.at(c, joint, part);
-        for (int t = 0; t < x.part_step(); t += kLanes) store(to + t, load(from + t));
+        const float* from = source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
+        float* to = columns.at(c / kPack, joint, part);
+        for (int t = 0; t < x.part_step(); t += kLanes) {
+          Vec rows[kPack];
+          for (int i = 0; i < height; ++i) rows[i] = load(from + static_cast<long>(i) * x.columns() + t);
+          put_rows(to + t, 0, height, rows, 1);
+        }
       }
     }
   }
-  columns.clear_edges(x, x.channels, joints.count);
-
-  const float* add = residual.data == nullptr ? nullptr
-                                              : residual.body(joints.body) +
-                                                    static_cast<long>(joints.first) * residual.joint_step();
-  float* to = y.body(joints.body) + static_cast<long>(joints.first) * y.joint_step();
-  over_joint_vectors(
-      joints.count, padded_frames(y.frames),
-      [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
-        constexpr int Vectors = decltype(n)::value;
-        const auto gap = [&](int joint_step) {
-          return static_cast<long>(other - joint) * joint_step + other_t - t;
-        };
-        for (int first = 0; first < y.channels; first += kRows) {
-          const int height = y.channels - first < kRows ? y.channels - first : kRows;
-          Sums<kRows, Vectors> sums;
-          clear<kRows, Vectors>(sums);
-          const float* panel = args.taps->panels + static_cast<long>(first) * args.taps->depth;
-          for (int k = 0; k < args.taps_count; ++k) {
-            const Look at = look(k - args.taps_count / 2, args.stride);
-            multiply<kRows, Vectors>(sums, panel + static_cast<long>(k) * x.channels * kRows, kRows,
-                                     columns.at(0, joint, at.part) + t + at.shift, columns.row_step,
-                                     x.channels, gap(columns.joint_step));
-          }
-          if (add != nullptr && args.skip != nullptr) {
-            multiply<kRows, Vectors>(sums, args.skip->panels + static_cast<long>(first) * args.skip->depth,
-                                     kRows, add + joint * residual.joint_step() + t, residual.columns(),
-                                     args.skip->depth, gap(residual.joint_step()));
-          }
-          for (int i = 0; i < height; ++i) {
-            const int c = first + i;
-            for (int j = 0; j < Vectors; ++j) {
-              const int v = j == 0 ? joint : other, at = j == 0 ? t : other_t;
-              Vec sum = sums[i][j] + args.bias[c];
-              if (add != nullptr && args.skip == nullptr) {
-                sum += load(add + static_cast<long>(c) * residual.columns() + v * residual.joint_step() + at);
-              }
-              store_frames(y, to + static_cast<long>(c) * y.columns() + v * y.joint_step(), at, relu(sum));
-            }
-          }
-        }
-      });
+  columns.clear_edges(x, depth, joints.count);
+  const Ending end(args.residual, y, joints, args.skip != nullptr, scratch);
+  over_joint_vectors(joints.count, padded_frames(y.frames), [&](int joint, int t, int other, int other_t, auto n)
+                                                                __attribute__((always_inline)) {
+    constexpr int Vectors = decltype(n)::value;
+    const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
+    for (int first = 0; first < y.channels; first += kRows) {
+      const int height = y.channels - first < kRows ? y.channels - first : kRows;
+      Sums<kRows, Vectors> sums;
+      clear<kRows, Vectors>(sums);
+      const float* panel = args.taps->panels + static_cast<long>(first) * args.taps->depth;
+      for (int k = 0; k < args.taps_count; ++k) {
+        const Look at = look(k - args.taps_count / 2, args.stride);
+        multiply<kRows, Vectors>(sums, panel + static_cast<long>(k) * depth * kRows, kRows,
+                                 columns.at(0, joint, at.part) + t + at.shift, columns.row_step, depth,
+                                 gap(columns.joint_step));
+      }
+      if (end.skip.data != nullptr) {
+        multiply<kRows, Vectors>(sums, args.skip->panels + static_cast<long>(first) * args.skip->depth, kRows,
+                                 end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step, args.skip->depth,
+                                 gap(end.skip.joint_step));
+      }
+      for (int i = 0; i < height; ++i) {
+        finish(end, y, first + i, joint, t, sums[i][0] + args.bias[first + i]);
+        if (Vectors == 2) finish(end, y, first + i, other, other_t, sums[i][Vectors - 1] + args.bias[first + i]);
+      }
+    }
+  });
 }
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

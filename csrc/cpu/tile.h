@@ -26,20 +26,33 @@ SKI_EDGE_INLINE void clear(Sums<Rows, Vectors>& sums) {
 }
 
 // sums[i][j] += sum over k < depth of a[k * a_step + i] * the vector at b[k * b_step + j * gap]
-template <int Rows, int Vectors>
-SKI_EDGE_INLINE void multiply(Sums<Rows, Vectors>& sums, const float* a, long a_step, const float* b,
-                              long b_step, int depth, long gap = kLanes) {
+//
+// Pack 2: both hold pairs of bfloat16, so that each k stands for two rows of the matrices.
+template <int Rows, int Vectors, int Pack = kPack>
+SKI_EDGE_INLINE void multiply(Sums<Rows, Vectors>& sums, const float* a, long a_step, const float* b, long b_step,
+                              int depth, long gap = kLanes) {
   for (int k = 0; k < depth; ++k) {
     Vec column[Vectors];
     for (int j = 0; j < Vectors; ++j) column[j] = load(b + j * gap);
     for (int i = 0; i < Rows; ++i) {
-      const Vec weight = splat(a[i]);
-      for (int j = 0; j < Vectors; ++j) sums[i][j] += weight * column[j];
+      const Vec weight = splat_bits(a[i]);
+      for (int j = 0; j < Vectors; ++j) {
+#if defined(SKI_EDGE_BF16)
+        if constexpr (Pack == 2) {
+          sums[i][j] = add_products(sums[i][j], weight, column[j]);
+          continue;
+        }
+#endif
+        sums[i][j] += weight * column[j];
+      }
     }
     a += a_step;
     b += b_step;
   }
 }
+
+// Steps along a product's depth for so many rows.
+constexpr int packed(int rows) { return (rows + kPack - 1) / kPack; }
 
 template <int Value>
 struct Constant {

@@ -23,8 +23,10 @@ inline std::string shape(const Activation& x) {
 
 inline void check_activation(const char* op, const char* what, const Activation& x, int channels,
                              int joints) {
-  check(x.data != nullptr && x.bodies >= 1 && x.frames >= 1 && x.frames <= kMostFrames, op, ": ", what,
-        " must hold data and at least one body and frame, got ", shape(x));
+  check(x.data != nullptr && x.bodies >= 1 && x.channels >= 1 && x.joints >= 1 && x.frames >= 1, op, ": ",
+        what, " must hold data of at least one body, channel, joint and frame, got ", shape(x));
+  check(x.joints <= kMostJoints && x.frames <= kMostFrames, op, ": ", what, " must have up to ", kMostJoints,
+        " joints and ", kMostFrames, " frames, got ", shape(x));
   check(x.channels == channels && x.joints == joints, op, ": ", what, " must be [N, ", channels, ", ", joints,
         ", T], got ", shape(x));
 }
@@ -32,13 +34,16 @@ inline void check_activation(const char* op, const char* what, const Activation&
 // How many joints of x a thread takes at a time: some 64 columns, so that the inputs of a tile stay in the
 // first cache.
 inline int joints_per_task(int output_frames, int joints) {
-  const int fit = 64 / padded_frames(output_frames);
+  const int fit = output_frames < 1 ? 1 : 64 / padded_frames(output_frames);
   return fit < 1 ? 1 : fit > joints ? joints : fit;
 }
 
 inline std::size_t product(long a, long b) {
   return static_cast<std::size_t>(a) * static_cast<std::size_t>(b);
 }
+
+// Steps along a product's depth for so many rows.
+inline int steps(int rows, int pack) { return (rows + pack - 1) / pack; }
 
 // Workspace of one op: pieces at multiples of 16 floats.
 class Pieces {

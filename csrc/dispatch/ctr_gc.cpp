@@ -30,7 +30,8 @@ CtrGc::CtrGc(const CtrGcWeights& w, Isa isa)
   check_size(kOp, "joints", w.joints, kMostJoints);
   check(w.shortcut != nullptr || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs, " to ",
         w.outputs, " channels needs a convolution");
-  const int rows = kernels_->panel_rows, half = subsets_ * relations_;
+  const PanelFormat plain = {kernels_->panel_rows, 1}, format = {kernels_->panel_rows, kernels_->pack};
+  const int half = subsets_ * relations_;
   relation_bias_ = Floats(product(2, half));
   adjacency_ = Floats(product(subsets_, pair_row(joints_)));
   std::vector<float> pair(product(2 * relations_, inputs_));
@@ -41,9 +42,9 @@ CtrGc::CtrGc(const CtrGcWeights& w, Isa isa)
       std::copy_n(w.relation + first * inputs_, relations_ * inputs_, pair.data() + i * relations_ * inputs_);
       std::copy_n(w.relation_bias + first, relations_, relation_bias_.data() + (2 * s + i) * relations_);
     }
-    relation_.add(pair.data(), 2 * relations_, inputs_, rows);
-    expand_.add(w.expand + s * outputs_ * relations_, outputs_, relations_, rows);
-    value_.add(w.value + s * outputs_ * inputs_, outputs_, inputs_, rows);
+    relation_.add(pair.data(), 2 * relations_, inputs_, plain);
+    expand_.add(w.expand + s * outputs_ * relations_, outputs_, relations_, format);
+    value_.add(w.value + s * outputs_ * inputs_, outputs_, inputs_, format);
     for (int u = 0; u < joints_; ++u) {
       for (int v = 0; v < joints_; ++v) {
         adjacency_.data()[s * pair_row(joints_) + v * joints_ + u] =
@@ -51,27 +52,30 @@ CtrGc::CtrGc(const CtrGcWeights& w, Isa isa)
       }
     }
   }
-  if (w.shortcut != nullptr) shortcut_.add(w.shortcut, outputs_, inputs_, rows);
+  if (w.shortcut != nullptr) shortcut_.add(w.shortcut, outputs_, inputs_, format);
   expand_bias_ = Floats(w.expand_bias, product(subsets_, outputs_));
   value_bias_ = Floats(w.value_bias, product(subsets_, outputs_));
   shift_ = Floats(w.shift, product(1, outputs_));
 }
 
 struct CtrGc::Layout {
-  float *means, *tangents;
+  float *means, *packed, *tangents;
+  long graph_step;
   Pieces::PerThread scratch;
   std::size_t taken;
 
   static Layout of(const CtrGc& op, const Activation& x, float* workspace, int threads) {
-    const int rows = op.kernels_->panel_rows;
+    const int rows = op.kernels_->panel_rows, pack = op.kernels_->pack, pairs = pair_row(op.joints_);
+    const long graph_step = pack == 2 ? steps(op.joints_, 2) * joint_row(op.joints_) : pairs;
     Pieces pieces(workspace);
     float* means = pieces.take(product(x.bodies * op.inputs_, joint_row(op.joints_)));
-    float* tangents = pieces.take(product(x.bodies * op.subsets_ * op.relations_, pair_row(op.joints_)));
-    const std::size_t channels =
-        product(rows * op.subsets_, pair_row(op.joints_)) + product(rows * (op.subsets_ + 1), x.columns());
-    const std::size_t relations = product(2 * op.relations_ + rows, joint_row(op.joints_));
+    float* packed = pieces.take(pack == 2 ? product(x.bodies * steps(op.inputs_, 2), x.columns()) : 0);
+    float* tangents = pieces.take(product(x.bodies * op.subsets_ * steps(op.relations_, pack), pairs));
+    const std::size_t values = product(rows * op.subsets_ * steps(op.joints_, pack), x.joint_step());
+    const std::size_t channels = product(rows * op.subsets_, graph_step) + values + product(rows, x.columns());
+    const std::size_t relations = product(2 * op.relations_ + rows, joint_row(op.joints_)) + product(pack - 1, pairs);
     const Pieces::PerThread scratch = pieces.take_per_thread(std::max(channels, relations), threads);
-    return {means, tangents, scratch, pieces.taken()};
+    return {means, packed, tangents, graph_step, scratch, pieces.taken()};
   }
 };
 
@@ -92,7 +96,8 @@ void CtrGc::run(const Activation& x, const Activation& y, float* workspace, Thre
   args.shortcut = shortcut_.views();
   args.relation_bias = relation_bias_.data(), args.expand_bias = expand_bias_.data();
   args.adjacency = adjacency_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
-  args.means = layout.means, args.tangents = layout.tangents;
+  args.means = layout.means, args.packed = layout.packed, args.tangents = layout.tangents;
+  args.graph_step = layout.graph_step;
   args.joint_row = joint_row(joints_), args.pair_row = pair_row(joints_);
 
   const int groups = (inputs_ + cpu::kCtrGcMeanRows - 1) / cpu::kCtrGcMeanRows;

@@ -35,7 +35,8 @@ HyperedgeAttention::HyperedgeAttention(const HyperedgeAttentionWeights& w, Isa i
         " outputs must divide by heads (", w.heads, ") and project_groups (", w.project_groups, ")");
   check(w.shortcut != nullptr || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs, " to ",
         w.outputs, " channels needs a convolution");
-  const int c = outputs_ / heads_, width = outputs_ / project_groups_, rows = kernels_->panel_rows;
+  const int c = outputs_ / heads_, width = outputs_ / project_groups_;
+  const PanelFormat plain = {kernels_->panel_rows, 1}, rows = {kernels_->panel_rows, kernels_->pack};
   heads_per_task_ = 1;
   while (heads_ % heads_per_task_ != 0 || heads_per_task_ * c % width != 0) ++heads_per_task_;
   group_of_.assign(w.group_of, w.group_of + joints_);
@@ -59,11 +60,11 @@ HyperedgeAttention::HyperedgeAttention(const HyperedgeAttentionWeights& w, Isa i
       std::copy_n(w.hop_features + hop * outputs_ + h * c, c, table.data() + hop * c);
     qkv_.add(own.data(), 3 * c, inputs_, rows);
     group_features_.add(w.group_features + h * c * inputs_, c, inputs_, rows);
-    hop_features_.add(table.data(), hops_, c, rows);
+    hop_features_.add(table.data(), hops_, c, plain);
   }
   for (int group = 0; group < project_groups_; ++group) {
     project_.add(w.project + group * width * width, width, width, rows);
-    if (w.shortcut != nullptr) shortcut_.add(w.shortcut + group * width * inputs_, width, inputs_, rows);
+    if (w.shortcut != nullptr) shortcut_.add(w.shortcut + group * width * inputs_, width, inputs_, plain);
   }
   group_weight_ = Floats(w.group_weight, product(1, outputs_));
   attention_bias_ = Floats(w.attention_bias, product(heads_ * joints_, joints_));

@@ -2,6 +2,11 @@
 
 #include <cstdlib>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "cpu/kernels.h"
 #include "ski_edge/check.h"
 
@@ -17,6 +22,10 @@ const char* name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
+    case Isa::neon_bf16:
+      return "neon_bf16";
   }
   return "unknown";
 }
@@ -28,6 +37,9 @@ const std::vector<Isa>& built_isas() {
 #if defined(__x86_64__)
       Isa::avx2,
       Isa::avx512,
+      Isa::avx512_bf16,
+#elif defined(__aarch64__)
+      Isa::neon_bf16,
 #endif
   };
   return built;
@@ -40,14 +52,26 @@ std::string why_not(Isa isa) {
     if (isa == Isa::avx2 && !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) {
       return "this CPU has no AVX2 with FMA";
     }
-    if (isa == Isa::avx512 && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    const bool wide = isa == Isa::avx512 || isa == Isa::avx512_bf16;
+    if (wide && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
       return "this CPU has no AVX-512 (F, BW, DQ, VL)";
     }
+    if (isa == Isa::avx512_bf16 && !__builtin_cpu_supports("avx512bf16")) return "this CPU has no AVX-512 BF16";
+#elif defined(__aarch64__) && defined(__linux__)
+    if (isa == Isa::neon_bf16 && (getauxval(AT_HWCAP2) & HWCAP2_BF16) == 0) return "this CPU has no BF16";
 #endif
     return "";
   }
   return std::string(name(isa)) + " is of another architecture than this build";
+}
+
+Isa bf16_isa() {
+#if defined(__aarch64__)
+  return Isa::neon_bf16;
+#else
+  return Isa::avx512_bf16;
+#endif
 }
 
 Isa best_isa() {
@@ -55,7 +79,7 @@ Isa best_isa() {
     return parse_isa(wanted);
   Isa best = Isa::baseline;
   for (const Isa isa : built_isas()) {
-    if (why_not(isa).empty()) best = isa;
+    if (isa != bf16_isa() && why_not(isa).empty()) best = isa;
   }
   return best;
 }
@@ -84,6 +108,11 @@ const Kernels& kernels(Isa isa) {
       return avx2::kTable;
     case Isa::avx512:
       return avx512::kTable;
+    case Isa::avx512_bf16:
+      return avx512_bf16::kTable;
+#elif defined(__aarch64__)
+    case Isa::neon_bf16:
+      return neon_bf16::kTable;
 #endif
     default:
       return baseline::kTable;

@@ -7,18 +7,18 @@ namespace ski_edge {
 
 namespace {
 
-// [rows, channels, taps] -> packed with the depth ordered (tap, channel).
-void add_taps(Panels& panels, const float* weight, int rows, int channels, int taps, int panel_rows) {
-  std::vector<float> ordered(product(rows * channels, taps));
+// [rows, channels, taps] -> panels with the depth ordered (tap, channel), each tap's channels filled up to whole steps.
+void add_taps(Panels& panels, const float* weight, int rows, int channels, int taps, PanelFormat format) {
+  const int each = steps(channels, format.pack) * format.pack;
+  std::vector<float> ordered(product(rows * each, taps));
   for (int i = 0; i < rows; ++i) {
     for (int c = 0; c < channels; ++c) {
       for (int k = 0; k < taps; ++k) {
-        ordered[product(i * taps + k, channels) + static_cast<std::size_t>(c)] =
-            weight[(i * channels + c) * taps + k];
+        ordered[product(i * taps + k, each) + static_cast<std::size_t>(c)] = weight[(i * channels + c) * taps + k];
       }
     }
   }
-  panels.add(ordered.data(), rows, channels * taps, panel_rows);
+  panels.add(ordered.data(), rows, each * taps, format);
 }
 
 void check_time(const char* op, int stride, int taps, int most_taps) {
@@ -45,8 +45,14 @@ void check_run(const char* op, const Activation& x, const Activation& residual, 
 // The kernels read a strided residual's even part, which has the frames of y.
 int tasks(const Activation& x, int per_task) { return x.bodies * ((x.joints + per_task - 1) / per_task); }
 
+// Rows of x's columns with zeros around them, see cpu/shifted.h.
 std::size_t shifted_floats(const Activation& x, int rows, int joints) {
   return product(rows * joints, x.joint_step() + 8 * x.parts()) + kFrameAlignment;
+}
+
+// Columns as products take them, where those take pairs.
+std::size_t packed_floats(const Activation& x, int channels, int joints, int pack) {
+  return pack == 2 ? product(steps(channels, 2) * joints, x.joint_step()) : 0;
 }
 
 }  // namespace
@@ -63,8 +69,10 @@ MultiScaleTemporal::MultiScaleTemporal(const MultiScaleTemporalWeights& w, Isa i
   check_size(op, "channels", w.channels, kMostChannels);
   check(w.channels % 4 == 0, op, ": channels must divide by the 4 branches, got ", w.channels);
   check_time(op, w.stride, w.taps, 5);
-  const int rows = kernels_->panel_rows;
-  reduce_.add(w.reduce, 3 * width_, channels_, rows);
+  const PanelFormat rows = {kernels_->panel_rows, kernels_->pack};
+  for (int branch = 0; branch < 3; ++branch) {
+    reduce_.add(w.reduce + branch * width_ * channels_, width_, channels_, rows);
+  }
   point_.add(w.point, width_, channels_, rows);
   for (const float* dilated : w.dilated) add_taps(dilated_, dilated, width_, width_, taps_, rows);
   skip_bias_ = Floats(product(1, channels_));
@@ -80,10 +88,16 @@ MultiScaleTemporal::MultiScaleTemporal(const MultiScaleTemporalWeights& w, Isa i
   pool_scale_ = Floats(w.pool_scale, product(1, width_));
 }
 
+std::size_t MultiScaleTemporal::scratch(const Activation& x, int joints) const {
+  const int pack = kernels_->pack;
+  return shifted_floats(x, 3 * steps(width_, pack), joints) + packed_floats(x, channels_, joints, pack) +
+         packed_floats(x, residual_channels_, joints, pack);
+}
+
 std::size_t MultiScaleTemporal::workspace(const Activation& x, int threads) const {
   Pieces pieces(nullptr);
   const int joints = joints_per_task((x.frames + stride_ - 1) / stride_, x.joints);
-  pieces.take_per_thread(shifted_floats(x, 3 * width_, joints), threads);
+  pieces.take_per_thread(scratch(x, joints), threads);
   return pieces.taken();
 }
 
@@ -105,7 +119,7 @@ void MultiScaleTemporal::run(const Activation& x, const Activation& residual, co
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
   const auto scratch =
-      pieces.take_per_thread(shifted_floats(x, 3 * width_, args.joints_per_task), pool.threads());
+      pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
   pool.run(tasks(x, args.joints_per_task),
            [&](int task, int thread) { kernels_->temporal(args, task, scratch[thread]); });
 }
@@ -121,18 +135,24 @@ TapsConv::TapsConv(const TapsConvWeights& w, Isa isa)
   check_size(op, "inputs", w.inputs, kMostChannels);
   check_size(op, "outputs", w.outputs, kMostChannels);
   check_time(op, w.stride, w.taps, 9);
-  add_taps(taps_, w.weight, outputs_, inputs_, taps_count_, kernels_->panel_rows);
+  const PanelFormat format = {kernels_->panel_rows, kernels_->pack};
+  add_taps(taps_, w.weight, outputs_, inputs_, taps_count_, format);
   if (w.skip != nullptr) {
     check_size(op, "residual_channels", w.residual_channels, kMostChannels);
-    skip_.add(w.skip, outputs_, residual_channels_, kernels_->panel_rows);
+    skip_.add(w.skip, outputs_, residual_channels_, format);
   }
   bias_ = Floats(w.bias, product(1, outputs_));
+}
+
+std::size_t TapsConv::scratch(const Activation& x, int joints) const {
+  const int pack = kernels_->pack;
+  return shifted_floats(x, steps(inputs_, pack), joints) + packed_floats(x, residual_channels_, joints, pack);
 }
 
 std::size_t TapsConv::workspace(const Activation& x, int threads) const {
   Pieces pieces(nullptr);
   const int joints = joints_per_task((x.frames + stride_ - 1) / stride_, x.joints);
-  pieces.take_per_thread(shifted_floats(x, inputs_, joints), threads);
+  pieces.take_per_thread(scratch(x, joints), threads);
   return pieces.taken();
 }
 
@@ -152,7 +172,7 @@ void TapsConv::run(const Activation& x, const Activation& residual, const Activa
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
   const auto scratch =
-      pieces.take_per_thread(shifted_floats(x, inputs_, args.joints_per_task), pool.threads());
+      pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
   pool.run(tasks(x, args.joints_per_task),
            [&](int task, int thread) { kernels_->taps(args, task, scratch[thread]); });
 }

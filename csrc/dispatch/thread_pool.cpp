@@ -1,6 +1,7 @@
 #include "ski_edge/thread_pool.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "ski_edge/check.h"
 #if defined(__linux__)
@@ -36,12 +37,20 @@ ThreadPool::ThreadPool(int threads) {
   check(threads >= 0 && threads <= 256, "threads must be 0 (one per CPU) to 256, got ", threads);
   const int count = threads > 0 ? threads : std::min(usable_cpus(), 256);
   workers_.reserve(static_cast<std::size_t>(count - 1));
-  for (int thread = 1; thread < count; ++thread) {
-    workers_.emplace_back([this, thread] { serve(thread); });
+  try {
+    for (int thread = 1; thread < count; ++thread) {
+      workers_.emplace_back([this, thread] { serve(thread); });
+    }
+  } catch (const std::system_error& error) {  // a limit of the system, or no memory for a stack
+    stop();
+    refuse("the system gave ", workers_.size() + 1, " of ", count, " threads (", error.what(),
+           "); ask for fewer");
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_.store(true);

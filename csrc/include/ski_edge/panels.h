@@ -25,6 +25,12 @@ class Floats {
   std::size_t size_ = 0;
 };
 
+// How a kernel wants its matrices: rows per panel, and 2 where products take pairs of bfloat16 (then `depth` below
+// counts pairs of columns, the last one filled up with zero).
+struct PanelFormat {
+  int rows = 1, pack = 1;
+};
+
 // A matrix [rows, depth] as panels of a few rows: [panel][depth][panel rows], rows that are missing in the
 // last one zero.
 struct Matrix {
@@ -35,8 +41,8 @@ struct Matrix {
 // Packed matrices that an op owns.
 class Panels {
  public:
-  // matrix: [rows, depth], row-major, copied. panel_rows: of the kernels that will read it.
-  void add(const float* matrix, int rows, int depth, int panel_rows);
+  // matrix: [rows, depth], row-major, copied.
+  void add(const float* matrix, int rows, int depth, PanelFormat format);
 
   const Matrix* views() const { return views_.empty() ? nullptr : views_.data(); }
 
@@ -44,5 +50,8 @@ class Panels {
   std::vector<Floats> memory_;
   std::vector<Matrix> views_;
 };
+
+// Two numbers as bfloat16, rounded to nearest, ties to even, in the lower and the upper half of a float's bits.
+float bfloat16_pair(float low, float high);
 
 }  // namespace ski_edge

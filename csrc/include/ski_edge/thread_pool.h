@@ -14,7 +14,8 @@ namespace ski_edge {
 // that the steps of one network follow each other within a microsecond and an idle engine costs nothing.
 class ThreadPool {
  public:
-  // threads: with the caller; 0 takes one per CPU this process may use. Throws BadInput outside 0..256.
+  // threads: with the caller; 0 takes one per CPU this process may use. Throws BadInput outside 0..256,
+  // or where the system does not give so many.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -37,6 +38,7 @@ class ThreadPool {
     const void* work = nullptr;
     void (*call)(const void* work, int task, int thread) = nullptr;
   };
+  void stop();
   void run_job(const Job& job);
   void take_tasks(int thread);
   void serve(int thread);

@@ -42,6 +42,8 @@ class GraphConv {
   void run(const Activation& x, const Activation& y, float* workspace, ThreadPool& pool) const;
 
  private:
+  struct Layout;
+
   const cpu::Kernels* kernels_;
   int inputs_, outputs_, subsets_, joints_;
   Shortcut shortcut_kind_;

@@ -50,6 +50,8 @@ class MultiScaleTemporal {
            ThreadPool& pool) const;
 
  private:
+  std::size_t scratch(const Activation& x, int joints) const;  // floats per thread
+
   const cpu::Kernels* kernels_;
   int channels_, width_, residual_channels_, stride_, taps_;
   bool relu_before_;
@@ -77,6 +79,8 @@ class TapsConv {
            ThreadPool& pool) const;
 
  private:
+  std::size_t scratch(const Activation& x, int joints) const;  // floats per thread
+
   const cpu::Kernels* kernels_;
   int inputs_, outputs_, residual_channels_, stride_, taps_count_;
   Panels taps_, skip_;
