@@ -46,6 +46,16 @@ def isas() -> dict[str, str]:
     return dict(_C.isas()) if _C is not None else {}
 
 
+def bf16_isa() -> str:
+    """The instruction set that multiplies bfloat16 on this architecture."""
+    return next(isa for isa in isas() if isa.endswith("bf16"))
+
+
+def why_not_bf16() -> str:
+    """Empty when the CPU kernels can compute in bfloat16 here, else one line that says why not."""
+    return isas()[bf16_isa()] if _C is not None else _WHY_NOT
+
+
 def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> Any:
     """`_C.Engine` on a safetensors file; spec: the fields of `NetworkSpec` (ski_edge/engine.h).
 
@@ -54,3 +64,13 @@ def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> An
     if _C is None:
         raise ImportError(_WHY_NOT)
     return _C.Engine(str(weights), _C.NetworkSpec(**spec), threads=threads, isa=isa)
+
+
+def stream(weights: Path, *, window: int, threads: int = 0, isa: str = "", **spec: Any) -> Any:
+    """`_C.Stream` on a safetensors file: a network frame by frame; spec: the fields of `NetworkSpec`.
+
+    window: frames of a prediction. Raises BadInput for networks that do not run frame by frame.
+    """
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    return _C.Stream(str(weights), _C.NetworkSpec(**spec), window, threads=threads, isa=isa)

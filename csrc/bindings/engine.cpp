@@ -10,6 +10,7 @@
 
 #include "bindings/bindings.h"
 #include "ski_edge/check.h"
+#include "ski_edge/stream.h"
 
 namespace py = pybind11;
 
@@ -41,6 +42,10 @@ struct SharedEngine {
   std::mutex mutex;
 };
 
+EngineOptions options_of(int threads, const std::string& isa) {
+  return {threads, isa.empty() ? best_isa() : parse_isa(isa)};
+}
+
 }  // namespace
 
 void bind_engine(py::module_& m) {
@@ -55,7 +60,7 @@ void bind_engine(py::module_& m) {
   py::class_<SharedEngine>(m, "Engine")
       .def(py::init(
                [](const std::string& weights, const NetworkSpec& spec, int threads, const std::string& isa) {
-                 const EngineOptions options{threads, isa.empty() ? best_isa() : parse_isa(isa)};
+                 const EngineOptions options = options_of(threads, isa);
                  py::gil_scoped_release free;
                  return std::unique_ptr<SharedEngine>(new SharedEngine{Engine(weights, spec, options), {}});
                }),
@@ -80,6 +85,34 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("threads", [](const SharedEngine& self) { return self.engine.threads(); })
       .def_property_readonly("isa",
                              [](const SharedEngine& self) { return std::string(name(self.engine.isa())); });
+  py::class_<Stream>(m, "Stream")
+      .def(py::init([](const std::string& weights, const NetworkSpec& spec, int window, int threads,
+                       const std::string& isa) {
+             const EngineOptions options = options_of(threads, isa);
+             py::gil_scoped_release free;
+             return Stream(weights, spec, window, options);
+           }),
+           py::arg("weights"), py::arg("spec"), py::arg("window"), py::kw_only(), py::arg("threads") = 0,
+           py::arg("isa") = "")
+      .def(
+          "step",
+          [](Stream& self, const py::array_t<float>& frame) -> py::object {
+            const ClipView x = view(frame);
+            py::array_t<float> logits(self.classes()), features(self.feature_dim());
+            float *to = logits.mutable_data(), *embedding = features.mutable_data();
+            bool ready;
+            {
+              py::gil_scoped_release free;
+              ready = self.step(x, to, embedding);
+            }
+            return ready ? py::object(py::make_tuple(logits, features)) : py::none();
+          },
+          py::arg("frame"),
+          "float32 [1, 3, 1, V, M], preprocessed -> (logits [K], features [D]), or None so far")
+      .def("reset", &Stream::reset)
+      .def_property_readonly("window", &Stream::window)
+      .def_property_readonly("receptive_field", &Stream::receptive_field);
+  m.def("why_not_stream", &why_not_stream, py::arg("model"));
   m.def("why_not_engine", &why_not_engine, py::arg("model"));
   m.def("isas", [] {
     std::vector<std::pair<std::string, std::string>> out;

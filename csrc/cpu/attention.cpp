@@ -25,7 +25,7 @@ SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, con
       Sums<kRows, Vectors> sums;
       clear<kRows, Vectors>(sums);
       multiply<kRows, Vectors, Pack>(sums, panel, kRows, from + joint * joint_step, row_step, matrix.depth,
-                               joint_step);
+                                     joint_step);
       for (int i = 0; i < height; ++i) {
         const float add = bias == nullptr ? 0.0f : bias[first + i];
         for (int j = 0; j < Vectors; ++j)
@@ -153,7 +153,7 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
         Sums<kRows, 1> sums;
         clear<kRows, 1>(sums);
         multiply<kRows, 1, 1>(sums, hop.panels + first * hop.depth, kRows, query + (n + i) * kLanes,
-                           static_cast<long>(joints) * kLanes, channels);
+                              static_cast<long>(joints) * kLanes, channels);
         for (int r = 0; r < height; ++r) store(by_hop + (i * args.hops + first + r) * kLanes, sums[r][0]);
       }
     }
@@ -171,15 +171,16 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
 
 }  // namespace
 
-// Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x itself, both
-// as products take them.
+// Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x
+// itself, both as products take them.
 void layer_norm(const AttentionArgs& args, int task) {
   const Activation &x = args.x, &y = args.normed, &groups = args.groups;
   const int vectors = x.joint_step() / kLanes;
   const int body = task / vectors, column = task % vectors * kLanes;
   const long row = x.columns();
   const float share = 1.0f / static_cast<float>(x.channels);
-  constexpr int kChunk = 32;  // joints whose sums are kept at a time: rows are read along the joints, as they lie
+  constexpr int kChunk =
+      32;  // joints whose sums are kept at a time: rows are read along the joints, as they lie
   for (int first = 0; first < x.joints; first += kChunk) {
     const int count = x.joints - first < kChunk ? x.joints - first : kChunk;
     const float* from = x.body(body) + first * x.joint_step() + column;
@@ -222,7 +223,8 @@ void layer_norm(const AttentionArgs& args, int task) {
         }
         return sum / members;
       };
-      store(groups.body(body) + c / kPack * static_cast<long>(groups.columns()) + g * groups.joint_step() + column,
+      store(groups.body(body) + c / kPack * static_cast<long>(groups.columns()) + g * groups.joint_step() +
+                column,
             pack_rows(group_mean, c, x.channels));
     }
   }
@@ -254,11 +256,11 @@ void attention(const AttentionArgs& args, int task, float* scratch) {
       }
       operand = rest;
     }
-    project_joints(args.project[group], args.project_bias + first, operand, static_cast<long>(joints) * kLanes, kLanes,
-                   joints, projected);
+    project_joints(args.project[group], args.project_bias + first, operand,
+                   static_cast<long>(joints) * kLanes, kLanes, joints, projected);
     if (args.shortcut != nullptr) {
       project_joints<1>(args.shortcut[group], nullptr, x.body(body) + column, x.columns(), x.joint_step(),
-                     joints, own);
+                        joints, own);
     }
     for (int c = 0; c < width; ++c) {
       const long row = static_cast<long>(first + c) * y.columns() + column;

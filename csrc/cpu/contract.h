@@ -36,8 +36,8 @@ struct Values {
 
 // values[i][s][column] of the channels of one panel: value . x + bias, rows of joints packed; with a shortcut
 // convolution, own[i][column]. from: x as `pack_channels` leaves it.
-SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Activation& x, const Panel& panel,
-                                  float* values, float* own) {
+SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Activation& x,
+                                  const Panel& panel, float* values, float* own) {
   const int columns = x.columns(), step = x.joint_step();
   const long value_rows = static_cast<long>(packed(x.joints)) * step;
   const auto tile = [&](int column, long gap, auto vectors, const auto& put) __attribute__((always_inline)) {
@@ -50,7 +50,8 @@ SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Act
                                from + column, columns, matrix.depth, gap);
       if (s == op.subsets) {
         for (int i = 0; i < panel.rows; ++i) {
-          for (int j = 0; j < Vectors; ++j) store(own + static_cast<long>(i) * columns + column + j * gap, sums[i][j]);
+          for (int j = 0; j < Vectors; ++j)
+            store(own + static_cast<long>(i) * columns + column + j * gap, sums[i][j]);
         }
         continue;
       }
@@ -65,7 +66,9 @@ SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Act
   // Two joints at a time, which become one row of pairs.
   for (int v = 0; v < x.joints; v += 2) {
     for (int t = 0; t < step; t += kLanes) {
-      const auto put = [&](float* row, const Vec* sum, Vec other) { store(row + v / 2 * step + t, pack(sum[0], other)); };
+      const auto put = [&](float* row, const Vec* sum, Vec other) {
+        store(row + v / 2 * step + t, pack(sum[0], other));
+      };
       if (v + 1 < x.joints) {
         tile(v * step + t, step, Constant<2>{}, [&](float* row, const Vec* sum) { put(row, sum, sum[1]); });
       } else {
@@ -89,8 +92,8 @@ struct Graphs {
   int row_step, subsets;
 };
 
-// y[u][t] = relu(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t]) for one channel, all t. own may
-// be null. step: from joint to joint.
+// y[u][t] = relu(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t]) for one channel, all
+// t. own may be null. step: from joint to joint.
 SKI_EDGE_INLINE void contract(const Graphs& graphs, const float* values, int joints, int step, float shift,
                               const float* own, float* y) {
   // Destinations in tiles of nearly equal height: 25 are 7 + 6 + 6 + 6.

@@ -4,7 +4,8 @@
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
-// Task (body, group of kCtrGcMeanRows channels): means over the valid frames, and the channels as products take them.
+// Task (body, group of kCtrGcMeanRows channels): means over the valid frames, and the channels as products
+// take them.
 void ctr_gc_means(const CtrGcArgs& args, int task) {
   const Activation& x = args.x;
   const int groups = (x.channels + kCtrGcMeanRows - 1) / kCtrGcMeanRows;
@@ -51,7 +52,8 @@ void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch) {
       clear<kRows, Vectors>(sums);
       multiply<kRows, Vectors, 1>(sums, panel, kRows, means + column, row, relation.depth);
       for (int i = 0; i < kRows; ++i) {
-        for (int j = 0; j < Vectors; ++j) store(scratch + (first + i) * row + column + j * kLanes, sums[i][j]);
+        for (int j = 0; j < Vectors; ++j)
+          store(scratch + (first + i) * row + column + j * kLanes, sums[i][j]);
       }
     });
   }
@@ -64,7 +66,8 @@ void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch) {
       for (int u = 0; u < joints; u += kLanes) store(to + v * joints + u, load(query + u) + offset);
     }
   };
-  float* to = args.tangents + (static_cast<long>(body) * args.subsets + subset) * packed(relations) * args.pair_row;
+  float* to =
+      args.tangents + (static_cast<long>(body) * args.subsets + subset) * packed(relations) * args.pair_row;
   for (int r = 0; r < relations; r += kPack, to += args.pair_row) {
     differences(r, to);
 #if defined(SKI_EDGE_BF16)
@@ -92,7 +95,8 @@ SKI_EDGE_INLINE void refined_graphs(const CtrGcArgs& args, const Panel& panel, f
         args.tangents + (static_cast<long>(panel.body) * args.subsets + s) * packed(args.relations) * row;
     const float* bias = args.expand_bias + s * expand.rows + panel.first;
     const float* adjacency = args.adjacency + s * row;
-    const auto tile = [&](int column, long gap, auto vectors, const auto& put) __attribute__((always_inline)) {
+    const auto tile = [&](int column, long gap, auto vectors,
+                          const auto& put) __attribute__((always_inline)) {
       constexpr int Vectors = decltype(vectors)::value;
       Sums<kRows, Vectors> sums;
       for (int j = 0; j < Vectors; ++j) {
@@ -112,19 +116,23 @@ SKI_EDGE_INLINE void refined_graphs(const CtrGcArgs& args, const Panel& panel, f
           store(to + v / 2 * args.joint_row + u, pack(sum[0], other));
         };
         if (v + 1 < joints) {
-          tile(v * joints + u, joints, Constant<2>{}, [&](float* to, const Vec* sum) { put(to, sum, sum[1]); });
+          tile(v * joints + u, joints, Constant<2>{},
+               [&](float* to, const Vec* sum) { put(to, sum, sum[1]); });
         } else {
-          tile(v * joints + u, joints, Constant<1>{}, [&](float* to, const Vec* sum) { put(to, sum, Vec{}); });
+          tile(v * joints + u, joints, Constant<1>{},
+               [&](float* to, const Vec* sum) { put(to, sum, Vec{}); });
         }
       }
     }
 #else
-    over_columns((joints * joints + kLanes - 1) / kLanes * kLanes, [&](int column, auto vectors)
-                                                                       __attribute__((always_inline)) {
-      tile(column, kLanes, vectors, [&](float* to, const Vec* sum) __attribute__((always_inline)) {
-        for (int j = 0; j < decltype(vectors)::value; ++j) store(to + column + j * kLanes, sum[j]);
-      });
-    });
+    over_columns((joints * joints + kLanes - 1) / kLanes * kLanes,
+                 [&](int column, auto vectors) __attribute__((always_inline)) {
+                   tile(column, kLanes, vectors,
+                        [&](float* to, const Vec* sum) __attribute__((always_inline)) {
+                          for (int j = 0; j < decltype(vectors)::value; ++j)
+                            store(to + column + j * kLanes, sum[j]);
+                        });
+                 });
 #endif
   }
 }
@@ -138,9 +146,10 @@ void ctr_gc_channels(const CtrGcArgs& args, int task, float* scratch) {
   float* values = graphs + kRows * args.subsets * args.graph_step;
   float* own = values + static_cast<long>(kRows) * args.subsets * packed(x.joints) * step;
   refined_graphs(args, panel, graphs);
-  const float* from =
-      kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns : x.body(panel.body);
-  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel, values, own);
+  const float* from = kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns
+                                 : x.body(panel.body);
+  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel, values,
+               own);
   for (int i = 0; i < panel.rows; ++i) {
     const int c = panel.first + i;
     const Graphs graph = {graphs + i * args.subsets * args.graph_step, args.graph_step,

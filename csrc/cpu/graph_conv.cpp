@@ -18,9 +18,10 @@ void graph_conv(const GraphConvArgs& args, int task, float* scratch) {
   const Panel panel = panel_of(task, y.channels);
   const long value_step = static_cast<long>(args.subsets) * packed(x.joints) * step;
   float* own = scratch + kRows * value_step;
-  const float* from =
-      kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns : x.body(panel.body);
-  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel, scratch, own);
+  const float* from = kPack == 2 ? args.packed + static_cast<long>(panel.body) * packed(x.channels) * columns
+                                 : x.body(panel.body);
+  panel_values({args.value, args.shortcut, args.value_bias, args.subsets, y.channels}, from, x, panel,
+               scratch, own);
   const Graphs graphs = {args.graph, static_cast<long>(packed(x.joints)) * x.joints, x.joints, args.subsets};
   for (int i = 0; i < panel.rows; ++i) {
     const int c = panel.first + i;

@@ -89,6 +89,27 @@ struct NormaliseArgs {
   Activation y;
 };
 
+// One frame, all bodies: [N][C][row], joints side by side.
+struct GraphStepArgs {
+  const float* x;
+  float* y;
+  int bodies, inputs, outputs, joints, row, subsets;
+  const Matrix* value;
+  const Matrix* shortcut;
+  bool identity;
+  const float *graph, *value_bias, *shift;  // graph: [S][V][V], readable beyond its end by one vector
+};
+
+struct TapsStepArgs {
+  const float* const* frames;  // [taps_count]: from the oldest to the newest, each [N][C][row]
+  const float* residual;       // [N][channels of the residual][row], or null
+  float* y;
+  int bodies, inputs, outputs, residual_channels, row, taps_count;
+  const Matrix* taps;
+  const Matrix* skip;
+  const float* bias;
+};
+
 // pack: how many rows of a matrix one step of a product takes. With 2, weights and columns are bfloat16.
 struct Kernels {
   int lanes, panel_rows, pack;
@@ -101,6 +122,8 @@ struct Kernels {
   void (*layer_norm)(const AttentionArgs&, int task);
   void (*temporal)(const TemporalArgs&, int task, float* scratch);
   void (*taps)(const TapsArgs&, int task, float* scratch);
+  void (*graph_step)(const GraphStepArgs&, int task, float* scratch);
+  void (*taps_step)(const TapsStepArgs&, int task);
   void (*normalise)(const NormaliseArgs&, int body);
   void (*pool)(const Activation& x, int body, float* features);
 };

@@ -51,9 +51,11 @@ SKI_EDGE_INLINE Vec min(Vec a, Vec b) { return choose(a < b, a, b); }
 SKI_EDGE_INLINE Vec relu(Vec x) { return max(x, Vec{}); }
 
 #if defined(SKI_EDGE_BF16)
-// Two bfloat16 numbers per lane: what a product takes on targets that multiply them in pairs and add in float.
+// Two bfloat16 numbers per lane: what a product takes on targets that multiply them in pairs and add in
+// float.
 constexpr int kPack = 2;
-SKI_EDGE_INLINE IntVec rounded(Vec x) {  // to the nearest bfloat16, ties to even, in the upper half of each lane
+SKI_EDGE_INLINE IntVec
+rounded(Vec x) {  // to the nearest bfloat16, ties to even, in the upper half of each lane
   const IntVec bits = as_bits(x);
   return bits + 0x7fff + ((bits >> 16) & 1);
 }
@@ -63,7 +65,9 @@ SKI_EDGE_INLINE Vec pack(Vec low, Vec high) {
 SKI_EDGE_INLINE Vec low_half(Vec pair) { return from_bits(as_bits(pair) << 16); }
 SKI_EDGE_INLINE Vec high_half(Vec pair) { return from_bits(as_bits(pair) & ~0xffff); }
 #if defined(__AVX512BF16__)
-SKI_EDGE_INLINE Vec add_products(Vec sum, Vec a, Vec b) { return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
+SKI_EDGE_INLINE Vec add_products(Vec sum, Vec a, Vec b) {
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
 #elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 SKI_EDGE_INLINE Vec add_products(Vec sum, Vec a, Vec b) {
   return (Vec)vbfdotq_f32((float32x4_t)sum, (bfloat16x8_t)a, (bfloat16x8_t)b);

@@ -14,6 +14,8 @@ void attention(const AttentionArgs& args, int task, float* scratch);
 void layer_norm(const AttentionArgs& args, int task);
 void temporal(const TemporalArgs& args, int task, float* scratch);
 void taps(const TapsArgs& args, int task, float* scratch);
+void graph_step(const GraphStepArgs& args, int task, float* scratch);
+void taps_step(const TapsStepArgs& args, int task);
 void normalise(const NormaliseArgs& args, int body);
 void pool(const Activation& x, int body, float* features);
 

@@ -22,7 +22,8 @@ SKI_EDGE_INLINE Operand operand(const Activation& x, const Joints& joints, int p
     for (int joint = 0; joint < joints.count; ++joint) {
       const float* low = from + static_cast<long>(c) * x.columns() + joint * x.joint_step();
       for (int t = 0; t < length; t += kLanes) {
-        store(scratch + joint * length + t, pack(load(low + t), c + 1 < x.channels ? load(low + x.columns() + t) : Vec{}));
+        store(scratch + joint * length + t,
+              pack(load(low + t), c + 1 < x.channels ? load(low + x.columns() + t) : Vec{}));
       }
     }
     scratch += out.row_step;
@@ -34,7 +35,8 @@ SKI_EDGE_INLINE Operand operand(const Activation& x, const Joints& joints, int p
 #endif
 }
 
-// Rows first, first + 1, ... of one vector of columns, each `step` after the last; pairs of rows where those are packed.
+// Rows first, first + 1, ... of one vector of columns, each `step` after the last; pairs of rows where those
+// are packed.
 SKI_EDGE_INLINE void put_rows(float* to, long step, int height, const Vec* sums, int sums_step) {
 #if defined(SKI_EDGE_BF16)
   for (int i = 0; i < height; i += 2) {
@@ -56,48 +58,54 @@ SKI_EDGE_INLINE Vec get_row(const float* rows, long step, int row) {
 }
 
 // relu(reduce . x + bias) of a task's joints, at the frame rate of x: three branches of packed rows.
-SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, const Operand& from, const Shifted& out) {
+SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, const Operand& from,
+                             const Shifted& out) {
   const Activation& x = args.x;
   const int width = args.width;
   // Parts are treated as joints of their own: side by side in x as well as in `out`.
-  over_joint_vectors(joints.count * x.parts(), x.part_step(), [&](int part, int t, int other, int other_t, auto n)
-                                                                  __attribute__((always_inline)) {
-    constexpr int Vectors = decltype(n)::value;
-    const float* column = from.data + part * x.part_step() + t;
-    const long gap = (other - part) * x.part_step() + other_t - t;
-    for (int branch = 0; branch < 3; ++branch) {
-      const Matrix& matrix = args.reduce[branch];
-      for (int first = 0; first < width; first += kRows) {
-        Sums<kRows, Vectors> sums;
-        clear<kRows, Vectors>(sums);
-        multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(first) * matrix.depth, kRows, column,
-                                 from.row_step, matrix.depth, gap);
-        const int height = width - first < kRows ? width - first : kRows;
-        for (int i = 0; i < height; ++i) {
-          const float bias = args.reduce_bias[branch * width + first + i];
-          for (int j = 0; j < Vectors; ++j) sums[i][j] = relu(sums[i][j] + bias);
+  over_joint_vectors(
+      joints.count * x.parts(), x.part_step(),
+      [&](int part, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
+        constexpr int Vectors = decltype(n)::value;
+        const float* column = from.data + part * x.part_step() + t;
+        const long gap = (other - part) * x.part_step() + other_t - t;
+        for (int branch = 0; branch < 3; ++branch) {
+          const Matrix& matrix = args.reduce[branch];
+          for (int first = 0; first < width; first += kRows) {
+            Sums<kRows, Vectors> sums;
+            clear<kRows, Vectors>(sums);
+            multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(first) * matrix.depth, kRows,
+                                     column, from.row_step, matrix.depth, gap);
+            const int height = width - first < kRows ? width - first : kRows;
+            for (int i = 0; i < height; ++i) {
+              const float bias = args.reduce_bias[branch * width + first + i];
+              for (int j = 0; j < Vectors; ++j) sums[i][j] = relu(sums[i][j] + bias);
+            }
+            float* row = out.at(branch * packed(width) + first / kPack, 0, 0);
+            put_rows(row + part * out.part_step + t, out.row_step, height, &sums[0][0], Vectors);
+            if (Vectors == 2) {
+              put_rows(row + other * out.part_step + other_t, out.row_step, height, &sums[0][Vectors - 1],
+                       Vectors);
+            }
+          }
         }
-        float* row = out.at(branch * packed(width) + first / kPack, 0, 0);
-        put_rows(row + part * out.part_step + t, out.row_step, height, &sums[0][0], Vectors);
-        if (Vectors == 2) {
-          put_rows(row + other * out.part_step + other_t, out.row_step, height, &sums[0][Vectors - 1], Vectors);
-        }
-      }
-    }
-  });
+      });
   out.clear_edges(x, 3 * packed(width), joints.count);
 }
 
 // What is added to the columns of a task, and where they go.
 struct Ending {
-  Operand skip;          // of the residual, where that is convolved
+  Operand skip;           // of the residual, where that is convolved
   const float* residual;  // else the residual of the task's joints, or null
   long residual_row, residual_joint;
   float* y;
 
   SKI_EDGE_INLINE Ending(const Activation& from, const Activation& to, const Joints& joints, bool convolved,
                          float*& scratch)
-      : skip{}, residual(nullptr), residual_row(from.columns()), residual_joint(from.joint_step()),
+      : skip{},
+        residual(nullptr),
+        residual_row(from.columns()),
+        residual_joint(from.joint_step()),
         y(to.body(joints.body) + static_cast<long>(joints.first) * to.joint_step()) {
     if (from.data == nullptr) return;
     // A strided residual's even part has the frames of y.
@@ -108,7 +116,8 @@ struct Ending {
 
 // relu(sums + residual) -> y, one row of one vector.
 SKI_EDGE_INLINE void finish(const Ending& end, const Activation& y, int c, int joint, int t, Vec sum) {
-  if (end.residual != nullptr) sum += load(end.residual + c * end.residual_row + joint * end.residual_joint + t);
+  if (end.residual != nullptr)
+    sum += load(end.residual + c * end.residual_row + joint * end.residual_joint + t);
   store_frames(y, end.y + static_cast<long>(c) * y.columns() + joint * y.joint_step(), t, relu(sum));
 }
 
@@ -124,65 +133,69 @@ void temporal(const TemporalArgs& args, int task, float* scratch) {
   const Operand source = operand(x, joints, x.parts(), scratch);
   const Ending end(args.residual, y, joints, args.skip != nullptr, scratch);
   reduced(args, joints, source, columns);
-  over_joint_vectors(joints.count, padded_frames(y.frames), [&](int joint, int t, int other, int other_t, auto n)
-                                                                __attribute__((always_inline)) {
-    constexpr int Vectors = decltype(n)::value;
-    const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
-    for (int branch = 0; branch < 4; ++branch) {
-      for (int first = 0; first < width; first += kRows) {
-        const int height = width - first < kRows ? width - first : kRows;
-        Sums<kRows, Vectors> sums;
-        clear<kRows, Vectors>(sums);
-        if (branch < 2) {
-          const Matrix& matrix = args.taps[branch];
-          const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
-          for (int k = 0; k < args.taps_count; ++k) {
-            const Look at = look((branch + 1) * (k - args.taps_count / 2), args.stride);
-            multiply<kRows, Vectors>(sums, panel + k * packed(width) * kRows, kRows,
-                                     columns.at(branch * packed(width), joint, at.part) + t + at.shift,
-                                     columns.row_step, packed(width), gap(columns.joint_step));
-          }
-        } else if (branch == 2) {
-          for (int j = 0; j < Vectors; ++j) {
-            for (int i = 0; i < height; ++i) {
-              Vec most = Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the clip do no harm
-              for (int offset = -1; offset <= 1; ++offset) {
-                const Look at = look(offset, args.stride);
-                const float* rows = columns.at(2 * packed(width), joint, at.part) + t + at.shift;
-                most = max(most, get_row(rows + j * gap(columns.joint_step), columns.row_step, first + i));
+  over_joint_vectors(
+      joints.count, padded_frames(y.frames),
+      [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
+        constexpr int Vectors = decltype(n)::value;
+        const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
+        for (int branch = 0; branch < 4; ++branch) {
+          for (int first = 0; first < width; first += kRows) {
+            const int height = width - first < kRows ? width - first : kRows;
+            Sums<kRows, Vectors> sums;
+            clear<kRows, Vectors>(sums);
+            if (branch < 2) {
+              const Matrix& matrix = args.taps[branch];
+              const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
+              for (int k = 0; k < args.taps_count; ++k) {
+                const Look at = look((branch + 1) * (k - args.taps_count / 2), args.stride);
+                multiply<kRows, Vectors>(sums, panel + k * packed(width) * kRows, kRows,
+                                         columns.at(branch * packed(width), joint, at.part) + t + at.shift,
+                                         columns.row_step, packed(width), gap(columns.joint_step));
               }
-              sums[i][j] = most * args.pool_scale[first + i];
+            } else if (branch == 2) {
+              for (int j = 0; j < Vectors; ++j) {
+                for (int i = 0; i < height; ++i) {
+                  Vec most = Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the
+                                     // clip do no harm
+                  for (int offset = -1; offset <= 1; ++offset) {
+                    const Look at = look(offset, args.stride);
+                    const float* rows = columns.at(2 * packed(width), joint, at.part) + t + at.shift;
+                    most =
+                        max(most, get_row(rows + j * gap(columns.joint_step), columns.row_step, first + i));
+                  }
+                  sums[i][j] = most * args.pool_scale[first + i];
+                }
+              }
+            } else {
+              multiply<kRows, Vectors>(sums,
+                                       args.point->panels + static_cast<long>(first) * args.point->depth,
+                                       kRows, source.data + joint * source.joint_step + t, source.row_step,
+                                       args.point->depth, gap(source.joint_step));
+            }
+            const float* bias = args.bias + branch * width + first;
+            for (int i = 0; i < height; ++i) {
+              for (int j = 0; j < Vectors; ++j) {
+                sums[i][j] += bias[i];
+                if (args.relu_before) sums[i][j] = relu(sums[i][j]);
+              }
+            }
+            if (end.skip.data != nullptr) {
+              const Matrix& skip = args.skip[branch];
+              multiply<kRows, Vectors>(sums, skip.panels + static_cast<long>(first) * skip.depth, kRows,
+                                       end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step,
+                                       skip.depth, gap(end.skip.joint_step));
+              for (int i = 0; i < height; ++i) {
+                for (int j = 0; j < Vectors; ++j) sums[i][j] += args.skip_bias[branch * width + first + i];
+              }
+            }
+            for (int i = 0; i < height; ++i) {
+              const int c = branch * width + first + i;
+              finish(end, y, c, joint, t, sums[i][0]);
+              if (Vectors == 2) finish(end, y, c, other, other_t, sums[i][Vectors - 1]);
             }
           }
-        } else {
-          multiply<kRows, Vectors>(sums, args.point->panels + static_cast<long>(first) * args.point->depth, kRows,
-                                   source.data + joint * source.joint_step + t, source.row_step, args.point->depth,
-                                   gap(source.joint_step));
         }
-        const float* bias = args.bias + branch * width + first;
-        for (int i = 0; i < height; ++i) {
-          for (int j = 0; j < Vectors; ++j) {
-            sums[i][j] += bias[i];
-            if (args.relu_before) sums[i][j] = relu(sums[i][j]);
-          }
-        }
-        if (end.skip.data != nullptr) {
-          const Matrix& skip = args.skip[branch];
-          multiply<kRows, Vectors>(sums, skip.panels + static_cast<long>(first) * skip.depth, kRows,
-                                   end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step, skip.depth,
-                                   gap(end.skip.joint_step));
-          for (int i = 0; i < height; ++i) {
-            for (int j = 0; j < Vectors; ++j) sums[i][j] += args.skip_bias[branch * width + first + i];
-          }
-        }
-        for (int i = 0; i < height; ++i) {
-          const int c = branch * width + first + i;
-          finish(end, y, c, joint, t, sums[i][0]);
-          if (Vectors == 2) finish(end, y, c, other, other_t, sums[i][Vectors - 1]);
-        }
-      }
-    }
-  });
+      });
 }
 
 // Task (body, group of joints). scratch: the columns of x, then a packed residual.
@@ -197,7 +210,8 @@ void taps(const TapsArgs& args, int task, float* scratch) {
     const int height = x.channels - c < kPack ? x.channels - c : kPack;
     for (int joint = 0; joint < joints.count; ++joint) {
       for (int part = 0; part < x.parts(); ++part) {
-        const float* from = source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
+        const float* from =
+            source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
         float* to = columns.at(c / kPack, joint, part);
         for (int t = 0; t < x.part_step(); t += kLanes) {
           Vec rows[kPack];
@@ -209,32 +223,34 @@ void taps(const TapsArgs& args, int task, float* scratch) {
   }
   columns.clear_edges(x, depth, joints.count);
   const Ending end(args.residual, y, joints, args.skip != nullptr, scratch);
-  over_joint_vectors(joints.count, padded_frames(y.frames), [&](int joint, int t, int other, int other_t, auto n)
-                                                                __attribute__((always_inline)) {
-    constexpr int Vectors = decltype(n)::value;
-    const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
-    for (int first = 0; first < y.channels; first += kRows) {
-      const int height = y.channels - first < kRows ? y.channels - first : kRows;
-      Sums<kRows, Vectors> sums;
-      clear<kRows, Vectors>(sums);
-      const float* panel = args.taps->panels + static_cast<long>(first) * args.taps->depth;
-      for (int k = 0; k < args.taps_count; ++k) {
-        const Look at = look(k - args.taps_count / 2, args.stride);
-        multiply<kRows, Vectors>(sums, panel + static_cast<long>(k) * depth * kRows, kRows,
-                                 columns.at(0, joint, at.part) + t + at.shift, columns.row_step, depth,
-                                 gap(columns.joint_step));
-      }
-      if (end.skip.data != nullptr) {
-        multiply<kRows, Vectors>(sums, args.skip->panels + static_cast<long>(first) * args.skip->depth, kRows,
-                                 end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step, args.skip->depth,
-                                 gap(end.skip.joint_step));
-      }
-      for (int i = 0; i < height; ++i) {
-        finish(end, y, first + i, joint, t, sums[i][0] + args.bias[first + i]);
-        if (Vectors == 2) finish(end, y, first + i, other, other_t, sums[i][Vectors - 1] + args.bias[first + i]);
-      }
-    }
-  });
+  over_joint_vectors(
+      joints.count, padded_frames(y.frames),
+      [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
+        constexpr int Vectors = decltype(n)::value;
+        const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
+        for (int first = 0; first < y.channels; first += kRows) {
+          const int height = y.channels - first < kRows ? y.channels - first : kRows;
+          Sums<kRows, Vectors> sums;
+          clear<kRows, Vectors>(sums);
+          const float* panel = args.taps->panels + static_cast<long>(first) * args.taps->depth;
+          for (int k = 0; k < args.taps_count; ++k) {
+            const Look at = look(k - args.taps_count / 2, args.stride);
+            multiply<kRows, Vectors>(sums, panel + static_cast<long>(k) * depth * kRows, kRows,
+                                     columns.at(0, joint, at.part) + t + at.shift, columns.row_step, depth,
+                                     gap(columns.joint_step));
+          }
+          if (end.skip.data != nullptr) {
+            multiply<kRows, Vectors>(sums, args.skip->panels + static_cast<long>(first) * args.skip->depth,
+                                     kRows, end.skip.data + joint * end.skip.joint_step + t,
+                                     end.skip.row_step, args.skip->depth, gap(end.skip.joint_step));
+          }
+          for (int i = 0; i < height; ++i) {
+            finish(end, y, first + i, joint, t, sums[i][0] + args.bias[first + i]);
+            if (Vectors == 2)
+              finish(end, y, first + i, other, other_t, sums[i][Vectors - 1] + args.bias[first + i]);
+          }
+        }
+      });
 }
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

@@ -29,8 +29,8 @@ SKI_EDGE_INLINE void clear(Sums<Rows, Vectors>& sums) {
 //
 // Pack 2: both hold pairs of bfloat16, so that each k stands for two rows of the matrices.
 template <int Rows, int Vectors, int Pack = kPack>
-SKI_EDGE_INLINE void multiply(Sums<Rows, Vectors>& sums, const float* a, long a_step, const float* b, long b_step,
-                              int depth, long gap = kLanes) {
+SKI_EDGE_INLINE void multiply(Sums<Rows, Vectors>& sums, const float* a, long a_step, const float* b,
+                              long b_step, int depth, long gap = kLanes) {
   for (int k = 0; k < depth; ++k) {
     Vec column[Vectors];
     for (int j = 0; j < Vectors; ++j) column[j] = load(b + j * gap);
@@ -48,6 +48,19 @@ SKI_EDGE_INLINE void multiply(Sums<Rows, Vectors>& sums, const float* a, long a_
     }
     a += a_step;
     b += b_step;
+  }
+}
+
+// sums[i][j] += sum over k < depth of a[i * a_row + k] * the vector at b[k * b_step + j * kLanes]: rows of a
+// lie apart.
+template <int Rows, int Vectors>
+SKI_EDGE_INLINE void multiply_rows(Sums<Rows, Vectors>& sums, const float* a, long a_row, const float* b,
+                                   long b_step, int depth) {
+  for (int k = 0; k < depth; ++k) {
+    for (int i = 0; i < Rows; ++i) {
+      const Vec weight = splat(a[i * a_row + k]);
+      for (int j = 0; j < Vectors; ++j) sums[i][j] += weight * load(b + k * b_step + j * kLanes);
+    }
   }
 }
 

@@ -72,8 +72,10 @@ struct CtrGc::Layout {
     float* packed = pieces.take(pack == 2 ? product(x.bodies * steps(op.inputs_, 2), x.columns()) : 0);
     float* tangents = pieces.take(product(x.bodies * op.subsets_ * steps(op.relations_, pack), pairs));
     const std::size_t values = product(rows * op.subsets_ * steps(op.joints_, pack), x.joint_step());
-    const std::size_t channels = product(rows * op.subsets_, graph_step) + values + product(rows, x.columns());
-    const std::size_t relations = product(2 * op.relations_ + rows, joint_row(op.joints_)) + product(pack - 1, pairs);
+    const std::size_t channels =
+        product(rows * op.subsets_, graph_step) + values + product(rows, x.columns());
+    const std::size_t relations =
+        product(2 * op.relations_ + rows, joint_row(op.joints_)) + product(pack - 1, pairs);
     const Pieces::PerThread scratch = pieces.take_per_thread(std::max(channels, relations), threads);
     return {means, packed, tangents, graph_step, scratch, pieces.taken()};
   }

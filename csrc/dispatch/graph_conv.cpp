@@ -26,14 +26,16 @@ GraphConv::GraphConv(const GraphConvWeights& w, Isa isa)
   for (int s = 0; s < subsets_; ++s) {
     value_.add(w.value + s * outputs_ * inputs_, outputs_, inputs_, format);
   }
-  if (w.shortcut == Shortcut::convolution)
-    shortcut_.add(w.shortcut_weight, outputs_, inputs_, format);
+  if (w.shortcut == Shortcut::convolution) shortcut_.add(w.shortcut_weight, outputs_, inputs_, format);
   const int pack = kernels_->pack, rows = steps(joints_, pack);
-  graph_ = Floats(product(subsets_ * rows, joints_));
+  graph_ =
+      Floats(product(subsets_ * rows, joints_) + kFrameAlignment);  // `step` reads a vector beyond the end
   for (int s = 0; s < subsets_; ++s) {
     for (int row = 0; row < rows; ++row) {
       for (int u = 0; u < joints_; ++u) {
-        const auto link = [&](int v) { return v < joints_ ? w.graph[(s * joints_ + v) * joints_ + u] : 0.0f; };
+        const auto link = [&](int v) {
+          return v < joints_ ? w.graph[(s * joints_ + v) * joints_ + u] : 0.0f;
+        };
         graph_.data()[(s * rows + row) * joints_ + u] =
             pack == 2 ? bfloat16_pair(link(2 * row), link(2 * row + 1)) : link(row);
       }
@@ -79,6 +81,34 @@ void GraphConv::run(const Activation& x, const Activation& y, float* workspace, 
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
   pool.run(x.bodies * panels,
            [&](int task, int thread) { kernels_->graph_conv(args, task, layout.scratch[thread]); });
+}
+
+std::size_t GraphConv::step_workspace(int joints, int threads) const {
+  Pieces pieces(nullptr);
+  pieces.take_per_thread(product(kernels_->panel_rows * subsets_, padded_frames(joints)), threads);
+  return pieces.taken();
+}
+
+void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* workspace,
+                     ThreadPool& pool) const {
+  check(kernels_->pack == 1, kOp, ": bfloat16 kernels do not run frame by frame");
+  check(x.data != nullptr && y.data != nullptr && x.channels == inputs_ && y.channels == outputs_ &&
+            x.joints == joints_ && y.joints == joints_ && x.bodies >= 1 && x.bodies == y.bodies,
+        kOp, ": a step takes ", inputs_, " channels and ", joints_, " joints of some bodies, and gives ",
+        outputs_, " channels of as many");
+  Pieces pieces(workspace);
+  const auto scratch =
+      pieces.take_per_thread(product(kernels_->panel_rows * subsets_, x.row()), pool.threads());
+  cpu::GraphStepArgs args{};
+  args.x = x.data, args.y = y.data;
+  args.bodies = x.bodies, args.inputs = inputs_, args.outputs = outputs_, args.joints = joints_,
+  args.row = x.row();
+  args.subsets = subsets_;
+  args.value = value_.views(), args.shortcut = shortcut_.views();
+  args.identity = shortcut_kind_ == Shortcut::identity;
+  args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
+  const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
+  pool.run(panels, [&](int task, int thread) { kernels_->graph_step(args, task, scratch[thread]); });
 }
 
 }  // namespace ski_edge

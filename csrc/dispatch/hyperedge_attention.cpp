@@ -84,7 +84,9 @@ struct HyperedgeAttention::Layout {
     groups.data = pieces.take(groups.floats());
     const long c = op.outputs_ / op.heads_, width = op.outputs_ / op.project_groups_, joints = op.joints_;
     const long head = 3 * c * joints + c * op.groups_ + op.groups_ + op.hops_ * kQueries + kQueries * joints;
-    const long all = op.heads_per_task_ * c * joints + 2 * width * joints + head;
+    // Once its heads are done, a task packs what `project` reads where a head was.
+    const long packed = op.kernels_->pack == 2 ? steps(static_cast<int>(width), 2) * joints : 0;
+    const long all = op.heads_per_task_ * c * joints + 2 * width * joints + std::max(head, packed);
     return {normed, groups, pieces.take_per_thread(product(all, kMostLanes), threads), pieces.taken()};
   }
 };

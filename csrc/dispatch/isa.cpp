@@ -32,12 +32,9 @@ const char* name(Isa isa) {
 
 const std::vector<Isa>& built_isas() {
   static const std::vector<Isa> built = {
-      Isa::scalar,
-      Isa::baseline,
+      Isa::scalar, Isa::baseline,
 #if defined(__x86_64__)
-      Isa::avx2,
-      Isa::avx512,
-      Isa::avx512_bf16,
+      Isa::avx2,   Isa::avx512,   Isa::avx512_bf16,
 #elif defined(__aarch64__)
       Isa::neon_bf16,
 #endif
@@ -54,10 +51,11 @@ std::string why_not(Isa isa) {
     }
     const bool wide = isa == Isa::avx512 || isa == Isa::avx512_bf16;
     if (wide && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
       return "this CPU has no AVX-512 (F, BW, DQ, VL)";
     }
-    if (isa == Isa::avx512_bf16 && !__builtin_cpu_supports("avx512bf16")) return "this CPU has no AVX-512 BF16";
+    if (isa == Isa::avx512_bf16 && !__builtin_cpu_supports("avx512bf16"))
+      return "this CPU has no AVX-512 BF16";
 #elif defined(__aarch64__) && defined(__linux__)
     if (isa == Isa::neon_bf16 && (getauxval(AT_HWCAP2) & HWCAP2_BF16) == 0) return "this CPU has no BF16";
 #endif

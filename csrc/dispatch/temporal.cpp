@@ -7,14 +7,16 @@ namespace ski_edge {
 
 namespace {
 
-// [rows, channels, taps] -> panels with the depth ordered (tap, channel), each tap's channels filled up to whole steps.
+// [rows, channels, taps] -> panels with the depth ordered (tap, channel), each tap's channels filled up to
+// whole steps.
 void add_taps(Panels& panels, const float* weight, int rows, int channels, int taps, PanelFormat format) {
   const int each = steps(channels, format.pack) * format.pack;
   std::vector<float> ordered(product(rows * each, taps));
   for (int i = 0; i < rows; ++i) {
     for (int c = 0; c < channels; ++c) {
       for (int k = 0; k < taps; ++k) {
-        ordered[product(i * taps + k, each) + static_cast<std::size_t>(c)] = weight[(i * channels + c) * taps + k];
+        ordered[product(i * taps + k, each) + static_cast<std::size_t>(c)] =
+            weight[(i * channels + c) * taps + k];
       }
     }
   }
@@ -118,8 +120,7 @@ void MultiScaleTemporal::run(const Activation& x, const Activation& residual, co
   args.pool_scale = pool_scale_.data(), args.skip_bias = skip_bias_.data();
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
-  const auto scratch =
-      pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
+  const auto scratch = pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
   pool.run(tasks(x, args.joints_per_task),
            [&](int task, int thread) { kernels_->temporal(args, task, scratch[thread]); });
 }
@@ -171,10 +172,35 @@ void TapsConv::run(const Activation& x, const Activation& residual, const Activa
   args.bias = bias_.data();
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
-  const auto scratch =
-      pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
+  const auto scratch = pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
   pool.run(tasks(x, args.joints_per_task),
            [&](int task, int thread) { kernels_->taps(args, task, scratch[thread]); });
+}
+
+void TapsConv::step(const FrameActivation* x, const FrameActivation& residual, const FrameActivation& y,
+                    ThreadPool& pool) const {
+  constexpr const char* op = "taps_conv";
+  check(kernels_->pack == 1, op, ": bfloat16 kernels do not run frame by frame");
+  const float* frames[9];
+  for (int k = 0; k < taps_count_; ++k) {
+    check(x[k].data != nullptr && x[k].channels == inputs_ && x[k].joints == y.joints &&
+              x[k].bodies == y.bodies,
+          op, ": frame ", k, " of a step must have ", inputs_, " channels and the joints and bodies of y");
+    frames[k] = x[k].data;
+  }
+  check(y.data != nullptr && y.channels == outputs_ && y.bodies >= 1 && y.joints >= 1, op, ": a step gives ",
+        outputs_, " channels");
+  check(residual.data == nullptr || (residual.channels == residual_channels_ && residual.joints == y.joints &&
+                                     residual.bodies == y.bodies),
+        op, ": the residual of a step must have ", residual_channels_,
+        " channels and the joints and bodies of y");
+  cpu::TapsStepArgs args{};
+  args.frames = frames, args.residual = residual.data, args.y = y.data;
+  args.bodies = y.bodies, args.inputs = inputs_, args.outputs = outputs_;
+  args.residual_channels = residual_channels_, args.row = y.row(), args.taps_count = taps_count_;
+  args.taps = taps_.views(), args.skip = skip_.views(), args.bias = bias_.data();
+  const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
+  pool.run(panels, [&](int task, int) { kernels_->taps_step(args, task); });
 }
 
 }  // namespace ski_edge

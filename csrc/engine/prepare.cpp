@@ -282,6 +282,9 @@ std::vector<float> prepare_any(const Real* sequence, long frames, long persons, 
     for (long t = 0; t < clip.frames; ++t)
       for (long v = 0; v < clip.joints; ++v)
         for (long m = 0; m < clip.persons; ++m) out.push_back(clip.at(t, m, v)[k]);
+  // Networks drop NaN at their first ReLU, so their answer would look like any other.
+  check(std::all_of(out.begin(), out.end(), [](float x) { return std::isfinite(x); }),
+        "the skeleton's coordinates are too large for float32; give metres");
   return out;
 }
 

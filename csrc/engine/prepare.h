@@ -51,7 +51,7 @@ void check_shape(const std::vector<long>& shape, const SkeletonSpec& spec);
 
 // sequence: metres, [frames, persons, V, 3], a missing body all zeros -> [3, T', V, M'] with T' =
 // spec.resample.frames. A fixed-seconds window is the middle of the clip at the spec's own fps. Throws
-// BadInput for NaN, for a clip without anybody, and where body 1 is empty.
+// BadInput for NaN, for coordinates beyond float32, for a clip without anybody, and where body 1 is empty.
 std::vector<float> prepare(const float* sequence, long frames, long persons, const SkeletonSpec& spec);
 std::vector<float> prepare(const double* sequence, long frames, long persons, const SkeletonSpec& spec);
 

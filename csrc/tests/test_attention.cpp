@@ -15,7 +15,7 @@ struct Case {
 const Case kCases[] = {
     {1, 3, 36, 25, 9, 5, 9, 3, 13, false, true, 1},    {2, 4, 4, 1, 1, 1, 1, 1, 1, false, false, 2},
     {3, 12, 12, 2, 3, 2, 2, 4, 2, true, false, 3},     {1, 36, 36, 17, 9, 4, 6, 9, 16, false, false, 2},
-    {1, 64, 54, 20, 9, 5, 11, 1, 17, true, true, 3},   {1, 64, 64, 25, 4, 6, 7, 8, 63, false, false, 2},
+    {1, 64, 54, 20, 9, 5, 11, 1, 17, true, true, 1},   {1, 64, 64, 25, 4, 6, 7, 8, 63, false, false, 2},
     {1, 54, 54, 33, 3, 7, 12, 9, 65, true, false, 3},  {2, 12, 64, 20, 8, 3, 5, 16, 64, false, true, 1},
     {1, 36, 12, 17, 12, 17, 17, 6, 33, true, true, 3}, {1, 1, 6, 5, 2, 1, 5, 3, 15, false, true, 2},
 };
@@ -167,11 +167,11 @@ void test_limits() {
   // One value in all channels: the mean is off by eps / 2 times it, which 1 / sqrt(1e-5) makes 316 times
   // larger.
   for (double& value : values.values) value = 8;
-  run_case(d, x, values, " no variance,", {2e-3, 2e-2});
+  run_case(d, x, values, " no variance,", {2e-3, 1e-2});
   // A mean of 30 deviations: two passes lose 30 eps of it, the mean of squares less the square of the mean
   // 900.
   values = noise_like(x, 29, 31, 2);
-  run_case(d, x, values, " far from zero,", {2e-6, 2e-2});
+  run_case(d, x, values, " far from zero,", {2e-6, 1e-2});
   // Scores up to some hundreds: softmax is nearly a choice, and e^x far below what a float holds. bfloat16
   // cannot tell which is largest, but must give numbers.
   values = noise_like(x, -1, 1, 3);

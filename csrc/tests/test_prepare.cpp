@@ -58,6 +58,10 @@ static void test_refusals() {
   throws([&] { prepare(bad.data(), 2, 1, spec); }, "the skeleton is empty", "nobody");
   bad[9] = 1;
   throws([&] { prepare(bad.data(), 1, 2, spec); }, "body 1 is empty", "only body 2");
+  const std::vector<double> far(18, 1e300);
+  SkeletonSpec absolute = spec;
+  absolute.centre = Centre::none;
+  throws([&] { prepare(far.data(), 2, 1, absolute); }, "too large for float32; give metres", "beyond float");
   throws([&] { prepare(kClip.data(), 0, 1, spec); }, "[T, M, 3, 3] (row), got [0, 1, 3, 3]", "no frame");
   throws([&] { prepare(kClip.data(), 1000001, 1, spec); }, "longer than 1000000", "too long");
   throws([&] { check_shape({2, 1, 4, 3}, spec); }, "[T, M, 3, 3] (row), got [2, 1, 4, 3]", "other joints");

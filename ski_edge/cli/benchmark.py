@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, seconds, steps, table
+from ski_edge.cli.output import BACKEND, DEVICE, JSON, PRECISION, THREADS, emit, log, seconds, steps, table
 
 _STAGES = {
     "preprocess": "preprocess one 640x480 frame",
@@ -36,6 +36,7 @@ def benchmark(
     backend: str = BACKEND,
     device: str = DEVICE,
     threads: int = THREADS,
+    precision: str = PRECISION,
     as_json: bool = JSON,
 ) -> None:
     from ski_edge.bundle import read_manifest
@@ -53,6 +54,7 @@ def benchmark(
             backend=backend,
             device=device,
             threads=threads,
+            precision=precision,
             duration_s=seconds(duration, "--duration"),
             warmup=warmup,
             progress=step,

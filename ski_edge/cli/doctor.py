@@ -38,6 +38,7 @@ def examine() -> dict[str, Any]:
         "why_not": {
             "run a bundle": _why_not("onnxruntime", "cpu", "running a bundle"),
             "run on CUDA": _why_not_cuda_runtime(),
+            "native engine in bfloat16": _native_bf16(),
             "native kernels on CUDA": _native_cuda(),
             "read video and cameras": _why_not("cv2", "video", "reading video"),
             "find people (MediaPipe)": _why_not_mediapipe(),
@@ -91,7 +92,17 @@ def _native() -> dict[str, Any]:
     from ski_edge import _native
 
     reason = _native.why_not_native()
-    return {"why_not": reason} if reason else {"why_not": "", **_native.build_info(), "devices": _native.cuda_devices()}
+    return (
+        {"why_not": reason}
+        if reason
+        else {"why_not": "", **_native.build_info(), "devices": _native.cuda_devices(), "isas": _native.isas()}
+    )
+
+
+def _native_bf16() -> str:
+    from ski_edge import _native
+
+    return _native.why_not_bf16()
 
 
 def _native_cuda() -> str:
@@ -148,7 +159,8 @@ def _text(report: dict[str, Any]) -> str:
             if native["cuda_version"]
             else "no CUDA code"
         )
-        lines.append(f"native module: {native['version']}, {native['compiler']}, {cuda}")
+        isas = ", ".join(isa for isa, reason in native["isas"].items() if not reason)
+        lines.append(f"native module: {native['version']}, {native['compiler']}, {cuda}; CPU kernels for {isas}")
     lines.append("")
     for what, reason in report["why_not"].items():
         lines.append(f"  {'no ' if reason else 'yes'}  {what}" + (f": {reason}" if reason else ""))

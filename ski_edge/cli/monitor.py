@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, seconds
+from ski_edge.cli.output import BACKEND, DEVICE, JSON, PRECISION, THREADS, emit, log, seconds
 from ski_edge.errors import BadInput, DeviceRefused
 
 
@@ -49,6 +49,7 @@ def monitor(
     backend: str = BACKEND,
     device: str = DEVICE,
     threads: int = THREADS,
+    precision: str = PRECISION,
     as_json: bool = JSON,
 ) -> None:
     from ski_edge.bundle.labels import label_file, read_labels
@@ -77,7 +78,7 @@ def monitor(
         check_window()
     new_labels = read_labels(labels) if labels else None
     check_source(source, timeout_s)  # a wrong path is said before seconds go into the bundle
-    session = open_bundle(model, backend, device, threads)
+    session = open_bundle(model, backend, device, threads, precision)
     with contextlib.ExitStack() as stack:
         if session.manifest.task == "skeleton":
             if labels:

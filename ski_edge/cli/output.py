@@ -17,6 +17,7 @@ _LONGEST_S = 366 * 24 * 3600.0
 JSON = typer.Option(False, "--json", help="Print the result as JSON on stdout.")
 DEVICE = typer.Option("auto", "-d", "--device", help="auto, cpu, cuda, cuda:N or N. What is not there is an error.")
 BACKEND = typer.Option("auto", "--backend", help="auto, native or onnxruntime.")
+PRECISION = typer.Option("fp32", "--precision", help="Computed in: fp32, or bf16 (native backend).")
 THREADS = typer.Option(0, "--threads", min=0, max=256, help="CPU threads; 0: one per core.")
 
 

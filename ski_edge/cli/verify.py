@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ski_edge.cli.output import BACKEND, DEVICE, JSON, THREADS, emit, log, table
+from ski_edge.cli.output import BACKEND, DEVICE, JSON, PRECISION, THREADS, emit, log, table
 from ski_edge.errors import BadInput, require
 
 
@@ -24,6 +24,7 @@ def verify(
     backend: str = BACKEND,
     device: str = DEVICE,
     threads: int = THREADS,
+    precision: str = PRECISION,
     as_json: bool = JSON,
 ) -> None:
     from ski_edge.runtime import open_bundle
@@ -31,7 +32,7 @@ def verify(
 
     if clips and not weights:
         raise BadInput("--clips needs --weights: for new clips the expected numbers come from the live torch model")
-    session = open_bundle(bundle, backend, device, threads)
+    session = open_bundle(bundle, backend, device, threads, precision)
     results = [verify_reference(session)]
     if weights:
         require("torch", "export", "verify --weights")

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -135,6 +136,23 @@ class STGCN(PoseNetwork):
             self.input_norm = nn.BatchNorm1d(layout.num_joints * 3)
             self.apply(_small_init)
 
+    def unpadded_features(self, clip: Tensor) -> Tensor:
+        """[N, 3, T, V, M] -> [N, D]: `features` of CoST-GCN*, which can run frame by frame (its README's starred rows).
+
+        The same weights; temporal convolutions without padding and stride, residuals taken at the middle of each
+        convolution's frames, the mean over the frames that are left: T - 80. What `ski_edge/stream.h` computes.
+        """
+        x, people = self.normalise(clip), clip.shape[4]
+        for block in self.trunk.blocks:
+            y = block.spatial(x, self.trunk.adjacency)
+            y = block.temporal.norm(F.conv2d(y, block.temporal.conv.weight, block.temporal.conv.bias))
+            if block.residual:
+                middle = x[:, :, _TAPS // 2 : x.shape[2] - _TAPS // 2]
+                skip = block.skip
+                y = y + (middle if isinstance(skip, nn.Identity) else skip.norm(_one_by_one(skip.conv, middle)))
+            x = y.relu()
+        return x.mean(dim=(2, 3)).unflatten(0, (-1, people)).mean(dim=1)
+
     def normalise(self, clip: Tensor) -> Tensor:
         """[N, 3, T, V, M] -> [N*M, 3, T, V]; the original has one statistic per joint and coordinate for all bodies."""
         if self.config.variant != "original":
@@ -142,6 +160,11 @@ class STGCN(PoseNetwork):
         n, c, t, v, m = clip.shape
         x = clip.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
         return self.input_norm(x).view(n * m, v, c, t).permute(0, 2, 3, 1)
+
+
+def _one_by_one(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution at every frame, whatever its stride."""
+    return F.conv2d(x, conv.weight, conv.bias)
 
 
 def _small_init(module: nn.Module) -> None:

@@ -64,13 +64,14 @@ def measure(
     backend: str = "auto",
     device: str = "auto",
     threads: int = 0,
+    precision: str = "fp32",
     duration_s: float = 10.0,
     warmup: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, object]:
     """Measure a bundle and return one flat record (JSON-able); parity is checked first, a wrong graph has no speed."""
     began = time.perf_counter()
-    session = open_bundle(folder, backend, device, threads)
+    session = open_bundle(folder, backend, device, threads, precision)
     opened = time.perf_counter()
     if isinstance(session, PoseSession):
         first, stages, more = _first_window, _run_pose_stages, _about_pose
@@ -95,6 +96,7 @@ def measure(
         "backend": session.backend,
         "backend_version": session.backend_version,
         "precision_asked": manifest.precision.asked,
+        "precision_computed": precision,
         "precision_realised": manifest.precision.realised,
         "device": machine(session),
         "threads": threads or "default",  # one per core

@@ -8,9 +8,11 @@ import numpy as np
 
 from ski_edge import _native
 from ski_edge.bundle.manifest import SkeletonManifest
-from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.errors import BadInput, DeviceRefused, PrecisionNotRealised
 from ski_edge.files import member
 from ski_edge.runtime.ort import Device
+
+PRECISIONS = ("fp32", "bf16")  # of products; sums and everything between two layers are float32
 
 
 def why_not_native(manifest: object, device: Device) -> str:
@@ -26,11 +28,26 @@ def why_not_native(manifest: object, device: Device) -> str:
     return _native.why_not_engine(manifest.model)
 
 
+def check_precision(precision: str, native: bool, why_not: str) -> None:
+    """Raise unless the backend computes in this precision here. why_not: the native engine's reason, if any."""
+    if precision not in PRECISIONS:
+        raise BadInput(f"precision {precision!r} is not known; use {' or '.join(PRECISIONS)}")
+    if precision == "fp32":
+        return
+    if not native:
+        because = f" ({why_not})" if why_not else "; use backend native"
+        raise PrecisionNotRealised(f"precision {precision}: onnxruntime runs this bundle in float32{because}")
+    if reason := _native.why_not_bf16():
+        raise PrecisionNotRealised(f"precision {precision}: {reason}; use fp32")
+
+
 class NativeGraph:
     """A bundle's network, ready to run; takes and gives what its ONNX graph does."""
 
-    def __init__(self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int = 0) -> None:
-        """threads: 0 takes one per CPU this process may use."""
+    def __init__(
+        self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int = 0, precision: str = "fp32"
+    ) -> None:
+        """threads: 0 takes one per CPU this process may use; precision: checked by `check_precision`."""
         if reason := why_not_native(manifest, device):
             raise DeviceRefused(f"backend native is not available: {reason}")
         assert manifest.native is not None  # `why_not_native`
@@ -39,6 +56,7 @@ class NativeGraph:
         self._engine = _native.engine(
             member(folder, manifest.weights),
             threads=threads,
+            isa=_native.bf16_isa() if precision == "bf16" else "",
             model=manifest.model,
             variant=manifest.native.variant,
             joints=spec.layout.num_joints,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ski_edge.bundle.manifest import VideoManifest, check_files, read_manifest
 from ski_edge.errors import BadInput, DeviceRefused
-from ski_edge.runtime.native import why_not_native
+from ski_edge.runtime.native import check_precision, why_not_native
 from ski_edge.runtime.ort import parse_device
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Session
@@ -17,13 +17,15 @@ ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
 def open_bundle(
-    folder: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0
+    folder: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0, precision: str = "fp32"
 ) -> Session | PoseSession:
     """Open an exported bundle, or a shipped one by name. Every file's hash is checked before anything is loaded.
 
     backend: `auto`, `onnxruntime`, or `native` (skeleton networks on our own kernels; what `auto` takes wherever it
-    runs); device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core.
-    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there.
+    runs); device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core;
+    precision: what the backend computes in: `fp32`, or `bf16` on the native engine where the CPU multiplies it.
+    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there,
+    PrecisionNotRealised for a precision that it does not compute in.
     """
     if backend not in ("auto", *BACKENDS):
         raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
@@ -39,11 +41,11 @@ def open_bundle(
     reason = why_not_native(manifest, chosen)
     if backend == "native" and reason:
         raise DeviceRefused(f"backend native is not available: {reason}")
+    native = not reason and backend != "onnxruntime"
+    check_precision(precision, native, reason)
     if isinstance(manifest, VideoManifest):
         return SESSIONS[manifest.video.pooling](folder, manifest, chosen, threads)
-    return PoseSession(
-        folder, manifest, chosen, threads, "onnxruntime" if backend == "onnxruntime" or reason else "native"
-    )
+    return PoseSession(folder, manifest, chosen, threads, "native" if native else "onnxruntime", precision)
 
 
 def shipped() -> list[str]:

@@ -25,13 +25,23 @@ class PoseSession:
     task = "skeleton"
 
     def __init__(
-        self, folder: Path, manifest: SkeletonManifest, device: Device, threads: int, backend: str = "onnxruntime"
+        self,
+        folder: Path,
+        manifest: SkeletonManifest,
+        device: Device,
+        threads: int,
+        backend: str = "onnxruntime",
+        precision: str = "fp32",
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.device = device
         self.backend = backend
-        self._network = _network(folder, manifest, device, threads, backend)
+        self.precision = precision if precision != "fp32" else manifest.precision.asked
+        if backend == "native":
+            self._network: OrtGraph | NativeGraph = NativeGraph(folder, manifest, device, threads, precision)
+        else:
+            self._network = _onnx(folder, manifest, device, threads)
         self.classes = tuple(label.name for label in read_labels(str(member(folder, "labels.json"))))
         if len(self.classes) != manifest.num_classes:
             raise BadInput(
@@ -106,11 +116,7 @@ class PoseSession:
         return Prediction([self.classes[i] for i in order], self.score(logits)[order], logits[order])
 
 
-def _network(
-    folder: Path, manifest: SkeletonManifest, device: Device, threads: int, backend: str
-) -> OrtGraph | NativeGraph:
-    if backend == "native":
-        return NativeGraph(folder, manifest, device, threads)
+def _onnx(folder: Path, manifest: SkeletonManifest, device: Device, threads: int) -> OrtGraph:
     network = OrtGraph(folder / manifest.network.file, device, threads)
     spec = manifest.skeleton
     inputs = {"skeleton": (3, None, spec.layout.num_joints, spec.persons)}

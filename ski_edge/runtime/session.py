@@ -48,6 +48,7 @@ class Session(ABC):
         self.manifest = manifest
         self.device = device
         self.backend = "onnxruntime"
+        self.precision = manifest.precision.asked
         self._threads = threads
         self._encoder = OrtGraph(folder / manifest.encoder.file, device, threads)
         self.backend_version = self._encoder.version

@@ -69,7 +69,7 @@ def compare_pose(session: PoseSession, clips: list[np.ndarray], inputs: str, exp
     got = session.outputs(clips)
     _same_shape("logits", got["logits"], expected.logits, expected.reference)
     _same_shape("embeddings", got["embedding"], expected.embeddings, expected.reference)
-    precision = session.manifest.precision.asked
+    precision = session.precision
     slack = MAX_RELATIVE_ERROR[precision] * float(np.abs(expected.logits).max())
     top1, decided = agreement(got["logits"], expected.logits, slack)
     parts = {

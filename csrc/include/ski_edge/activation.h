@@ -39,4 +39,18 @@ struct Activation {
   float* body(int index) const { return data + static_cast<std::size_t>(index) * body_step(); }
 };
 
+// One frame of all bodies, for networks that run frame by frame: [body][channel][joint], joints padded to a
+// multiple of
+// 16. Padding may hold anything.
+struct FrameActivation {
+  float* data = nullptr;  // aligned to 64 bytes
+  int bodies = 0, channels = 0, joints = 0;
+
+  int row() const { return padded_frames(joints); }
+  std::size_t floats() const {
+    return static_cast<std::size_t>(bodies) * static_cast<std::size_t>(channels) *
+           static_cast<std::size_t>(row());
+  }
+};
+
 }  // namespace ski_edge

@@ -11,8 +11,8 @@ enum class Isa {
   baseline,  // 128 bits: what every CPU of this architecture has (SSE2, NEON)
   avx2,      // 256 bits, with FMA
   avx512,    // 512 bits
-  // Products of bfloat16, sums of float32: half the numbers to read and twice the products per instruction, three
-  // digits instead of seven. Never chosen by itself.
+  // Products of bfloat16, sums of float32: half the numbers to read and twice the products per instruction,
+  // three digits instead of seven. Never chosen by itself.
   avx512_bf16,
   neon_bf16,
 };

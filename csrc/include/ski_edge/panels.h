@@ -25,8 +25,8 @@ class Floats {
   std::size_t size_ = 0;
 };
 
-// How a kernel wants its matrices: rows per panel, and 2 where products take pairs of bfloat16 (then `depth` below
-// counts pairs of columns, the last one filled up with zero).
+// How a kernel wants its matrices: rows per panel, and 2 where products take pairs of bfloat16 (then `depth`
+// below counts pairs of columns, the last one filled up with zero).
 struct PanelFormat {
   int rows = 1, pack = 1;
 };
@@ -51,7 +51,8 @@ class Panels {
   std::vector<Matrix> views_;
 };
 
-// Two numbers as bfloat16, rounded to nearest, ties to even, in the lower and the upper half of a float's bits.
+// Two numbers as bfloat16, rounded to nearest, ties to even, in the lower and the upper half of a float's
+// bits.
 float bfloat16_pair(float low, float high);
 
 }  // namespace ski_edge

@@ -41,6 +41,10 @@ class GraphConv {
   // x [N, C, V, T] -> y [N, C', V, T], split as x is. y must not overlap x.
   void run(const Activation& x, const Activation& y, float* workspace, ThreadPool& pool) const;
 
+  // The same for one frame: nothing in this op looks across frames. Float32 instruction sets only.
+  std::size_t step_workspace(int joints, int threads) const;
+  void step(const FrameActivation& x, const FrameActivation& y, float* workspace, ThreadPool& pool) const;
+
  private:
   struct Layout;
 

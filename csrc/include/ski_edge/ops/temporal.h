@@ -78,6 +78,13 @@ class TapsConv {
   void run(const Activation& x, const Activation& residual, const Activation& y, float* workspace,
            ThreadPool& pool) const;
 
+  // One frame of y, without padding in time and without stride: from `taps` frames of x, the oldest first,
+  // and the residual of the middle one (no data: none). Float32 instruction sets only.
+  void step(const FrameActivation* x, const FrameActivation& residual, const FrameActivation& y,
+            ThreadPool& pool) const;
+
+  int taps() const { return taps_count_; }
+
  private:
   std::size_t scratch(const Activation& x, int joints) const;  // floats per thread
 
