@@ -1,7 +1,7 @@
 """`make test-all`: everything, also what takes minutes; a dated report under benchmarks/results/.
 
-Python tests with the slow ones; native tests under address and undefined-behaviour sanitizers; the native library for
-every CUDA architecture the found compiler knows (a build, no GPU needed).
+Python tests with the slow ones; native tests under sanitizers (address and undefined behaviour; threads) and for
+aarch64 under qemu, where a cross-compiler is installed; the native library for every CUDA architecture the found compiler knows (a build, no GPU needed).
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ def run(*command: object) -> tuple[bool, str]:
     return process.wait() == 0, lines[-1] if lines else ""
 
 
-def sanitizers() -> tuple[bool, str]:
-    folder = BUILD / "sanitized"
-    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
-    options = ["-DSKI_EDGE_CUDA=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags}"]
+def native_tests(folder: Path, *options: str) -> tuple[bool, str]:
+    """Configure, build and run the native tests in a build tree of their own."""
     for command in (
         [BIN / "cmake", "-S", ".", "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={BIN / 'ninja'}", *options],
         [BIN / "cmake", "--build", folder],
@@ -47,7 +45,30 @@ def sanitizers() -> tuple[bool, str]:
         passed, last = run(*command)
         if not passed:
             return False, last
-    return True, "address and undefined-behaviour sanitizers, 0 findings"
+    return True, last
+
+
+def sanitized(name: str) -> tuple[bool, str]:
+    flags = f"-fsanitize={name} -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
+    options = ["-DSKI_EDGE_CUDA=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags}"]
+    passed, last = native_tests(BUILD / f"sanitized-{name.split(',')[0]}", *options)
+    return passed, f"{name} sanitizers, 0 findings" if passed else last
+
+
+def aarch64() -> tuple[bool | None, str]:
+    """The native library for 64-bit Arm, its tests under an emulator (Debian: g++-aarch64-linux-gnu, qemu-user)."""
+    compiler, emulator = "aarch64-linux-gnu-g++", "qemu-aarch64"
+    if missing := [tool for tool in (compiler, emulator) if shutil.which(tool) is None]:
+        return None, f"skipped: no {', '.join(missing)}"
+    options = [
+        "-DSKI_EDGE_CUDA=OFF",
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        f"-DCMAKE_CROSSCOMPILING_EMULATOR={emulator};-L;/usr/aarch64-linux-gnu",
+    ]
+    passed, last = native_tests(BUILD / "aarch64", *options)
+    return passed, "all native tests pass under qemu, NEON and NEON bfloat16" if passed else last
 
 
 def cuda_archs() -> tuple[bool | None, str]:
@@ -75,7 +96,9 @@ def cuda_archs() -> tuple[bool | None, str]:
 def main() -> int:
     steps = {
         "python tests, slow ones included": lambda: run(BIN / "pytest", "-q"),
-        "native sanitizers": sanitizers,
+        "native, address and undefined behaviour": lambda: sanitized("address,undefined"),
+        "native, threads": lambda: sanitized("thread"),
+        "native, aarch64": aarch64,
         "every CUDA architecture": cuda_archs,
     }
     report = []

@@ -74,3 +74,17 @@ def stream(weights: Path, *, window: int, threads: int = 0, isa: str = "", **spe
     if _C is None:
         raise ImportError(_WHY_NOT)
     return _C.Stream(str(weights), _C.NetworkSpec(**spec), window, threads=threads, isa=isa)
+
+
+def peak_gflops(threads: int = 0, isa: str = "") -> float:
+    """GFLOP/s of multiply-adds that touch no memory, on so many threads: the limit that benchmarks compare with."""
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    return _C.peak_gflops(threads=threads, isa=isa)
+
+
+def op(kind: str) -> Any:
+    """A class of `_C` by its name: CtrGc, GraphConv, HyperedgeAttention, MultiScaleTemporal, TapsConv."""
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    return getattr(_C, kind)

@@ -6,5 +6,6 @@
 namespace ski_edge {
 
 void bind_engine(pybind11::module_& m);
+void bind_ops(pybind11::module_& m);
 
 }  // namespace ski_edge

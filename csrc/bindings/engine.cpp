@@ -10,6 +10,7 @@
 
 #include "bindings/bindings.h"
 #include "ski_edge/check.h"
+#include "ski_edge/peak.h"
 #include "ski_edge/stream.h"
 
 namespace py = pybind11;
@@ -112,6 +113,15 @@ void bind_engine(py::module_& m) {
       .def("reset", &Stream::reset)
       .def_property_readonly("window", &Stream::window)
       .def_property_readonly("receptive_field", &Stream::receptive_field);
+  m.def(
+      "peak_gflops",
+      [](int threads, const std::string& isa) {
+        const Isa chosen = options_of(threads, isa).isa;
+        py::gil_scoped_release free;
+        ThreadPool pool(threads);
+        return peak_gflops(chosen, pool);
+      },
+      py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "");
   m.def("why_not_stream", &why_not_stream, py::arg("model"));
   m.def("why_not_engine", &why_not_engine, py::arg("model"));
   m.def("isas", [] {

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_C, m) {
     }
   });
   ski_edge::bind_engine(m);
+  ski_edge::bind_ops(m);
   m.def("build_info", [] {
     const ski_edge::BuildInfo info = ski_edge::build_info();
     py::dict out;

@@ -125,6 +125,7 @@ struct Kernels {
   void (*graph_step)(const GraphStepArgs&, int task, float* scratch);
   void (*taps_step)(const TapsStepArgs&, int task);
   void (*normalise)(const NormaliseArgs&, int body);
+  double (*peak)(long rounds, float* out);
   void (*pool)(const Activation& x, int body, float* features);
 };
 

@@ -17,6 +17,7 @@ void taps(const TapsArgs& args, int task, float* scratch);
 void graph_step(const GraphStepArgs& args, int task, float* scratch);
 void taps_step(const TapsStepArgs& args, int task);
 void normalise(const NormaliseArgs& args, int body);
+double peak(long rounds, float* out);
 void pool(const Activation& x, int body, float* features);
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

@@ -98,6 +98,8 @@ Isa parse_isa(const std::string& wanted) {
 namespace cpu {
 
 const Kernels& kernels(Isa isa) {
+  const std::string reason = why_not(isa);
+  check(reason.empty(), "kernels for ", name(isa), " do not run here: ", reason);
   switch (isa) {
     case Isa::scalar:
       return scalar::kTable;

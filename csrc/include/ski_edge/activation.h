@@ -11,11 +11,15 @@
 
 #include <cstddef>
 
+// These are used in files compiled for different instruction sets, of which the linker would keep one copy
+// (see cpu/simd.h): there must be none to keep.
+#define SKI_EDGE_IN_PLACE __attribute__((always_inline))
+
 namespace ski_edge {
 
 constexpr int kFrameAlignment = 16;
 
-constexpr int padded_frames(int frames) {
+SKI_EDGE_IN_PLACE constexpr int padded_frames(int frames) {
   return (frames + kFrameAlignment - 1) / kFrameAlignment * kFrameAlignment;
 }
 
@@ -24,19 +28,21 @@ struct Activation {
   int bodies = 0, channels = 0, joints = 0, frames = 0;
   bool split = false;
 
-  int parts() const { return split ? 2 : 1; }
+  SKI_EDGE_IN_PLACE int parts() const { return split ? 2 : 1; }
   // Valid frames of a part.
-  int part_frames(int part) const { return split ? (frames + 1 - part) / 2 : frames; }
+  SKI_EDGE_IN_PLACE int part_frames(int part) const { return split ? (frames + 1 - part) / 2 : frames; }
   // Floats from one part of a joint to the next.
-  int part_step() const { return padded_frames(part_frames(0)); }
-  int joint_step() const { return parts() * part_step(); }
+  SKI_EDGE_IN_PLACE int part_step() const { return padded_frames(part_frames(0)); }
+  SKI_EDGE_IN_PLACE int joint_step() const { return parts() * part_step(); }
   // Columns of a channel, which is also the step from channel to channel.
-  int columns() const { return joints * joint_step(); }
-  std::size_t body_step() const {
+  SKI_EDGE_IN_PLACE int columns() const { return joints * joint_step(); }
+  SKI_EDGE_IN_PLACE std::size_t body_step() const {
     return static_cast<std::size_t>(channels) * static_cast<std::size_t>(columns());
   }
-  std::size_t floats() const { return static_cast<std::size_t>(bodies) * body_step(); }
-  float* body(int index) const { return data + static_cast<std::size_t>(index) * body_step(); }
+  SKI_EDGE_IN_PLACE std::size_t floats() const { return static_cast<std::size_t>(bodies) * body_step(); }
+  SKI_EDGE_IN_PLACE float* body(int index) const {
+    return data + static_cast<std::size_t>(index) * body_step();
+  }
 };
 
 // One frame of all bodies, for networks that run frame by frame: [body][channel][joint], joints padded to a
@@ -46,8 +52,8 @@ struct FrameActivation {
   float* data = nullptr;  // aligned to 64 bytes
   int bodies = 0, channels = 0, joints = 0;
 
-  int row() const { return padded_frames(joints); }
-  std::size_t floats() const {
+  SKI_EDGE_IN_PLACE int row() const { return padded_frames(joints); }
+  SKI_EDGE_IN_PLACE std::size_t floats() const {
     return static_cast<std::size_t>(bodies) * static_cast<std::size_t>(channels) *
            static_cast<std::size_t>(row());
   }

@@ -25,6 +25,7 @@ struct EngineOptions {
   Isa isa = best_isa();
 };
 
+// Has threads of its own, which a fork() does not copy: make engines in the process that runs them.
 class Engine {
  public:
   // Reads and folds a safetensors file. Throws BadInput.
