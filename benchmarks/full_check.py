@@ -1,7 +1,8 @@
 """`make test-all`: everything, also what takes minutes; a dated report under benchmarks/results/.
 
 Python tests with the slow ones; native tests under sanitizers (address and undefined behaviour; threads) and for
-aarch64 under qemu, where a cross-compiler is installed; the native library for every CUDA architecture the found compiler knows (a build, no GPU needed).
+aarch64 under qemu, where a cross-compiler is installed; the native library for every CUDA architecture the found
+compiler knows (a build, no GPU needed).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _PUBLIC = {
     "export_model": "ski_edge.export",
     "open_bundle": "ski_edge.runtime",
     "FrameStream": "ski_edge.runtime",
+    "SkeletonStream": "ski_edge.runtime",
     "LabelBank": "ski_edge.bundle",
 }
 

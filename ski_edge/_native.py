@@ -41,6 +41,11 @@ def why_not_engine(model: str) -> str:
     return _C.why_not_engine(model) if _C is not None else _WHY_NOT
 
 
+def why_not_stream(model: str) -> str:
+    """Empty when this network runs frame by frame, else one line that says why not."""
+    return _C.why_not_stream(model) if _C is not None else _WHY_NOT
+
+
 def isas() -> dict[str, str]:
     """Instruction sets the CPU kernels were built for -> empty, or why they do not run here."""
     return dict(_C.isas()) if _C is not None else {}

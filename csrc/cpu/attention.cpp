@@ -17,11 +17,12 @@ constexpr float kEpsilon = 1e-5f;                      // LayerNorm's
 template <int Pack = kPack>
 SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, const float* from, long row_step,
                                     long joint_step, int joints, float* to) {
-  for (int first = 0; first < matrix.rows; first += kRows) {
-    const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
-    const int height = matrix.rows - first < kRows ? matrix.rows - first : kRows;
-    const auto columns = [&](int joint, auto vectors) __attribute__((always_inline)) {
-      constexpr int Vectors = decltype(vectors)::value;
+  // Two joints' columns stay in the first cache while all rows of the matrix pass by.
+  const auto columns = [&](int joint, auto vectors) __attribute__((always_inline)) {
+    constexpr int Vectors = decltype(vectors)::value;
+    for (int first = 0; first < matrix.rows; first += kRows) {
+      const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
+      const int height = matrix.rows - first < kRows ? matrix.rows - first : kRows;
       Sums<kRows, Vectors> sums;
       clear<kRows, Vectors>(sums);
       multiply<kRows, Vectors, Pack>(sums, panel, kRows, from + joint * joint_step, row_step, matrix.depth,
@@ -31,11 +32,11 @@ SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, con
         for (int j = 0; j < Vectors; ++j)
           store(to + ((first + i) * joints + joint + j) * kLanes, sums[i][j] + add);
       }
-    };
-    int joint = 0;
-    for (; joint + kVectors <= joints; joint += kVectors) columns(joint, Constant<kVectors>{});
-    for (; joint < joints; ++joint) columns(joint, Constant<1>{});
-  }
+    }
+  };
+  int joint = 0;
+  for (; joint + kVectors <= joints; joint += kVectors) columns(joint, Constant<kVectors>{});
+  for (; joint < joints; ++joint) columns(joint, Constant<1>{});
 }
 
 // score[n][m] (vectors) for queries n of one tile: query . key, both [c][joint].

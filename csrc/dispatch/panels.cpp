@@ -3,13 +3,23 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace ski_edge {
 
 Floats::Floats(std::size_t count) : size_(count) {
-  const std::size_t bytes = (count * sizeof(float) + 63) / 64 * 64 + 64;
-  memory_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+  // Rows of an activation lie kilobytes apart, each on a page of its own: large blocks ask for large pages,
+  // or every step of a product would miss the table of pages.
+  constexpr std::size_t kLargePage = std::size_t{2} << 20;
+  const std::size_t wanted = count * sizeof(float) + 64, step = wanted >= kLargePage / 2 ? kLargePage : 64;
+  const std::size_t bytes = (wanted + step - 1) / step * step;
+  memory_.reset(static_cast<float*>(std::aligned_alloc(step, bytes)));
   if (!memory_) throw std::bad_alloc();
+#if defined(__linux__)
+  if (step == kLargePage) madvise(memory_.get(), bytes, MADV_HUGEPAGE);  // a wish; small pages work as well
+#endif
   std::memset(memory_.get(), 0, bytes);
 }
 

@@ -1,6 +1,7 @@
 #include "ski_edge/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 
@@ -117,16 +118,22 @@ struct Engine::Parts {
 
 namespace {
 
+// Whether a slot holds nothing but zeros. Refuses numbers that are none: a ReLU would quietly make zeros of
+// them.
 bool is_empty(const ClipView& x, const Body& body) {
   const float* from = x.data + body.clip * x.clip_step + body.slot * x.person_step;
+  bool empty = true, finite = true;
   for (long c = 0; c < 3; ++c) {
     for (long t = 0; t < x.frames; ++t) {
       for (long v = 0; v < x.joints; ++v) {
-        if (from[c * x.coordinate_step + t * x.frame_step + v * x.joint_step] != 0.0f) return false;
+        const float value = from[c * x.coordinate_step + t * x.frame_step + v * x.joint_step];
+        empty = empty && value == 0.0f;
+        finite = finite && std::isfinite(value);
       }
     }
   }
-  return true;
+  check(finite, "body ", body.slot, " of clip ", body.clip, " holds NaN or infinity; give finite numbers");
+  return empty;
 }
 
 }  // namespace
@@ -189,7 +196,8 @@ void Engine::run(const ClipView& x, float* logits, float* features) {
   int present = 0;
   for (; clip < x.clips; ++clip) {
     for (slot = 0; slot < p.spec.persons; ++slot) {
-      const bool here = nothing == nullptr || !is_empty(x, {clip, slot});
+      const bool empty = is_empty(x, {clip, slot});
+      const bool here = nothing == nullptr || !empty;
       waiting.push_back({clip, slot, here});
       present += here;
       if (present == p.batch()) flush(), present = 0;

@@ -1,6 +1,7 @@
 #include "ski_edge/stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/network.h"
@@ -155,6 +156,16 @@ bool Stream::step(const ClipView& frame, float* logits, float* features) {
             frame.persons == p.spec.persons,
         "a stream takes one frame, [1, 3, 1, ", p.spec.joints, ", ", p.spec.persons, "], got [", frame.clips,
         ", 3, ", frame.frames, ", ", frame.joints, ", ", frame.persons, "]");
+  for (int slot = 0; slot < p.spec.persons; ++slot) {
+    for (int c = 0; c < 3; ++c) {
+      for (int v = 0; v < p.spec.joints; ++v) {
+        const float value =
+            frame.data[slot * frame.person_step + c * frame.coordinate_step + v * frame.joint_step];
+        check(std::isfinite(value), "body ", slot,
+              " of the frame holds NaN or infinity; give finite numbers");
+      }
+    }
+  }
   if (!p.trunk(frame)) return false;
 
   const int dim = p.network.features, row = p.last.row(), frames = p.mean_frames();

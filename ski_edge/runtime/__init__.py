@@ -3,6 +3,7 @@
 from ski_edge.runtime.open import find_bundle, open_bundle, shipped
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Prediction, Session
+from ski_edge.runtime.skeleton_stream import SkeletonStream
 from ski_edge.runtime.stream import FrameStream, Sampler, Update
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Prediction",
     "Sampler",
     "Session",
+    "SkeletonStream",
     "Update",
     "find_bundle",
     "open_bundle",

@@ -41,6 +41,21 @@ def check_precision(precision: str, native: bool, why_not: str) -> None:
         raise PrecisionNotRealised(f"precision {precision}: {reason}; use fp32")
 
 
+def network_spec(manifest: SkeletonManifest) -> dict[str, object]:
+    """The fields of `NetworkSpec` (ski_edge/engine.h)."""
+    assert manifest.native is not None  # `why_not_native`
+    return {
+        "model": manifest.model,
+        "variant": manifest.native.variant,
+        "joints": manifest.skeleton.layout.num_joints,
+        "persons": manifest.skeleton.persons,
+        "classes": manifest.num_classes,
+        "skip_empty": manifest.native.skip_empty,
+        "group_of": list(manifest.native.group_of),
+        "hop_of": list(manifest.native.hop_of),
+    }
+
+
 class NativeGraph:
     """A bundle's network, ready to run; takes and gives what its ONNX graph does."""
 
@@ -50,21 +65,12 @@ class NativeGraph:
         """threads: 0 takes one per CPU this process may use; precision: checked by `check_precision`."""
         if reason := why_not_native(manifest, device):
             raise DeviceRefused(f"backend native is not available: {reason}")
-        assert manifest.native is not None  # `why_not_native`
-        spec = manifest.skeleton
-        self._persons = spec.persons
+        self._persons = manifest.skeleton.persons
         self._engine = _native.engine(
             member(folder, manifest.weights),
             threads=threads,
             isa=_native.bf16_isa() if precision == "bf16" else "",
-            model=manifest.model,
-            variant=manifest.native.variant,
-            joints=spec.layout.num_joints,
-            persons=spec.persons,
-            classes=manifest.num_classes,
-            skip_empty=manifest.native.skip_empty,
-            group_of=list(manifest.native.group_of),
-            hop_of=list(manifest.native.hop_of),
+            **network_spec(manifest),
         )
         self.device = device
         self.version = str(_native.build_info()["version"])

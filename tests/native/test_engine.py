@@ -224,6 +224,15 @@ def test_wrong_clips_are_named(engine, shape, part):
         engine(trained_like("ctrgcn", layout="ntu25")).run(np.zeros(shape, np.float32))
 
 
+def test_numbers_that_are_none_are_refused(engine):
+    """A ReLU would make zeros of them, and a confident answer."""
+    clip = np.zeros((2, 3, 8, 25, 2), np.float32)
+    for value in (np.nan, np.inf):
+        clip[1, 2, 7, 24, 1] = value
+        with pytest.raises(BadInput, match="body 1 of clip 1 holds NaN or infinity"):
+            engine(trained_like("ctrgcn", layout="ntu25")).run(clip)
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [

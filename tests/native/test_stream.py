@@ -8,7 +8,7 @@ import torch
 
 import ski_edge
 from ski_edge import _native
-from ski_edge.errors import BadInput
+from ski_edge.errors import BadInput, DeviceRefused
 from ski_edge.export.pose import native_network
 from ski_edge.models.checkpoint import save_model
 
@@ -112,3 +112,18 @@ def test_refusals(stream):
     other = ski_edge.create_model("ctrgcn", arch="tiny", num_classes=7, layout="ntu25")
     with pytest.raises(BadInput, match="mean over the whole window"):
         stream(other, 100)
+
+
+def test_a_bundle_runs_frame_by_frame(tmp_path):
+    """`SkeletonStream` opens a bundle; networks that cannot stream say why."""
+    model = network(skeleton={"layout": "kinect20", "persons": 1})
+    running = ski_edge.SkeletonStream(ski_edge.export_model(model, tmp_path / "bundle"), window=FIELD + 1, threads=1)
+    clip = torch.randn(1, 3, FIELD + 1, 20, 1, generator=torch.Generator().manual_seed(4))
+    found = [running.step(frame[0, :, 0]) for frame in frames_of(clip)]
+    assert found[:-1] == [None] * FIELD
+    want = clip_logits(model, clip)
+    assert np.abs(found[-1]["logits"] - want).max() <= 1e-5 * max(1, np.abs(want).max())
+    with pytest.raises(BadInput, match="float32 .3, V, M."):
+        running.step(clip[0].numpy())
+    with pytest.raises(DeviceRefused, match="mean over the whole window"):
+        ski_edge.SkeletonStream("utd27")

@@ -1,0 +1,51 @@
+"""Skeletons frame by frame, on the native engine. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ski_edge import _native
+from ski_edge.bundle.manifest import SkeletonManifest, check_files, read_manifest
+from ski_edge.errors import BadInput, DeviceRefused
+from ski_edge.files import member
+from ski_edge.runtime.native import network_spec, why_not_native
+from ski_edge.runtime.open import find_bundle
+from ski_edge.runtime.ort import Device
+
+
+class SkeletonStream:
+    """An `stgcn` bundle frame by frame: each costs one frame, whatever the window; see ski_edge/stream.h.
+
+    What it computes is the unpadded, unstrided network with the bundle's weights (CoST-GCN*;
+    `STGCN.unpadded_features` in torch), exactly as that gives it on the last `window` frames. Weights trained with
+    padding and strides have to be fine-tuned to it: their scores are other ones here.
+    """
+
+    def __init__(self, folder: str | Path, window: int = 300, threads: int = 0) -> None:
+        folder = find_bundle(folder)
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
+        reason = why_not_native(manifest, Device("cpu")) or _native.why_not_stream(manifest.model)
+        if reason:
+            raise DeviceRefused(f"frame by frame is not available: {reason}")
+        assert isinstance(manifest, SkeletonManifest)  # `why_not_native`
+        self.manifest = manifest
+        self._stream = _native.stream(
+            member(folder, manifest.weights), window=window, threads=threads, **network_spec(manifest)
+        )
+        self.window, self.receptive_field = self._stream.window, self._stream.receptive_field
+
+    def step(self, frame: np.ndarray) -> dict[str, np.ndarray] | None:
+        """One preprocessed frame, float32 [3, V, M] -> logits [K], embedding [D] of the last `window` frames; None
+        until as many were seen."""
+        frame = np.asarray(frame)
+        if frame.ndim != 3 or frame.dtype != np.float32:
+            raise BadInput(f"a frame must be float32 [3, V, M], got {frame.dtype} {list(frame.shape)}")
+        found = self._stream.step(frame[None, :, None])
+        return None if found is None else {"logits": found[0], "embedding": found[1]}
+
+    def reset(self) -> None:
+        """Forget all frames: the next one is of another person or clip."""
+        self._stream.reset()
