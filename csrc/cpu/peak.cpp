@@ -2,17 +2,6 @@
 #include "cpu/target.h"
 #include "cpu/tile.h"
 
-// The constraint that names a vector register.
-#if SKI_EDGE_LANES == 1
-#define SKI_EDGE_REGISTER "+m"
-#elif defined(__AVX512F__)
-#define SKI_EDGE_REGISTER "+v"
-#elif defined(__x86_64__)
-#define SKI_EDGE_REGISTER "+x"
-#else
-#define SKI_EDGE_REGISTER "+w"
-#endif
-
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
 // Returns the floating-point operations it did; `out` keeps the compiler from leaving them away.
@@ -29,11 +18,9 @@ double peak(long rounds, float* out) {
 #if defined(SKI_EDGE_BF16)
         sums[i] = add_products(sums[i], x, y);
 #else
-        sums[i] = x * y + sums[i];
+        sums[i] = sums[i] * x + y;  // no step can be known before the last one is
 #endif
       }
-      // Sums stay in their registers, but nobody knows what becomes of them.
-      for (int i = 0; i < kSums; ++i) asm volatile("" : SKI_EDGE_REGISTER(sums[i]));
     }
   }
   Vec total = Vec{};
