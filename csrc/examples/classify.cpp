@@ -3,6 +3,8 @@
 //   read_bundle    the folder that `ski-edge export` wrote: labels, weights, how a clip must look
 //   prepare        joints in metres [T, M, V, 3] -> the network's input
 //   Engine::run    input -> one logit for each label
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -85,7 +87,9 @@ void classify(const Arguments& arguments) {
       ski_edge::prepare(skeleton.values.data(), skeleton.shape[0], skeleton.shape[1], bundle.skeleton);
   const ski_edge::ClipView input = ski_edge::clip_view(clip, bundle.skeleton);
 
+  const auto opened = std::chrono::steady_clock::now();
   ski_edge::Engine engine(bundle.weights_path, bundle.network, arguments.engine);
+  const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - opened;
   std::vector<float> logits(bundle.labels.size());
   engine.run(input, logits.data(), nullptr);  // the first run makes the buffers: not the one to time
   const auto start = std::chrono::steady_clock::now();
@@ -104,8 +108,11 @@ void classify(const Arguments& arguments) {
   order.resize(std::min(order.size(), static_cast<std::size_t>(arguments.top)));
   for (const std::size_t i : order) std::printf("%.6f  %s\n", scores[i], bundle.labels[i].c_str());
   ski_edge::check(std::fflush(stdout) == 0, "the labels cannot be written to stdout; is the disk full?");
-  std::fprintf(stderr, "network: %.3f ms (%s, %d %s)\n", latency.count(), ski_edge::name(engine.isa()),
-               engine.threads(), engine.threads() == 1 ? "thread" : "threads");
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);  // Linux counts kilobytes
+  std::fprintf(stderr, "network: %.3f ms (%s, %d %s); loaded in %.1f ms, %.1f MB at most\n", latency.count(),
+               ski_edge::name(engine.isa()), engine.threads(), engine.threads() == 1 ? "thread" : "threads",
+               load.count(), static_cast<double>(used.ru_maxrss) / 1e3);
 }
 
 }  // namespace
