@@ -38,3 +38,90 @@ class Stream:
     def window(self) -> int: ...
     @property
     def receptive_field(self) -> int: ...
+
+class CtrGc:
+    def __init__(
+        self,
+        *,
+        relation: np.ndarray,
+        relation_bias: np.ndarray,
+        expand: np.ndarray,
+        expand_bias: np.ndarray,
+        adjacency: np.ndarray,
+        value: np.ndarray,
+        value_bias: np.ndarray,
+        shift: np.ndarray,
+        shortcut: np.ndarray | None = None,
+        threads: int = 0,
+        isa: str = "",
+    ) -> None: ...
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
+class GraphConv:
+    def __init__(
+        self,
+        *,
+        graph: np.ndarray,
+        value: np.ndarray,
+        value_bias: np.ndarray,
+        shift: np.ndarray,
+        identity: bool = False,
+        shortcut: np.ndarray | None = None,
+        threads: int = 0,
+        isa: str = "",
+    ) -> None: ...
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
+class HyperedgeAttention:
+    def __init__(
+        self,
+        *,
+        qkv: np.ndarray,
+        qkv_bias: np.ndarray,
+        group_features: np.ndarray,
+        hop_features: np.ndarray,
+        group_weight: np.ndarray,
+        attention_bias: np.ndarray,
+        project: np.ndarray,
+        project_bias: np.ndarray,
+        group_of: np.ndarray,
+        hop_of: np.ndarray,
+        gain: float,
+        shortcut: np.ndarray | None = None,
+        threads: int = 0,
+        isa: str = "",
+    ) -> None: ...
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
+class MultiScaleTemporal:
+    def __init__(
+        self,
+        *,
+        reduce: np.ndarray,
+        reduce_bias: np.ndarray,
+        near: np.ndarray,
+        far: np.ndarray,
+        point: np.ndarray,
+        pool_scale: np.ndarray,
+        bias: np.ndarray,
+        skip: np.ndarray | None = None,
+        skip_bias: np.ndarray | None = None,
+        stride: int = 1,
+        relu_before: bool = False,
+        threads: int = 0,
+        isa: str = "",
+    ) -> None: ...
+    def run(self, x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray: ...
+
+class TapsConv:
+    def __init__(
+        self,
+        *,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        skip: np.ndarray | None = None,
+        stride: int = 1,
+        threads: int = 0,
+        isa: str = "",
+    ) -> None: ...
+    def run(self, x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray: ...

@@ -52,13 +52,15 @@ def isas() -> dict[str, str]:
 
 
 def bf16_isa() -> str:
-    """The instruction set that multiplies bfloat16 on this architecture."""
-    return next(isa for isa in isas() if isa.endswith("bf16"))
+    """The instruction set that multiplies bfloat16 on this architecture; empty when this build has none."""
+    return next((isa for isa in isas() if isa.endswith("bf16")), "")
 
 
 def why_not_bf16() -> str:
     """Empty when the CPU kernels can compute in bfloat16 here, else one line that says why not."""
-    return isas()[bf16_isa()] if _C is not None else _WHY_NOT
+    if _C is None:
+        return _WHY_NOT
+    return isas()[bf16_isa()] if bf16_isa() else "this build has no kernels for bfloat16"
 
 
 def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> Any:

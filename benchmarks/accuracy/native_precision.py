@@ -3,7 +3,9 @@
     ski-edge data prepare utd --raw UTD-MHAD/Skeleton --out data/utd
     python benchmarks/accuracy/native_precision.py --data data/utd [--bundle utd27]
 
-Says how often the best class stays the same, how far scores move, and how far ONNX Runtime is from native fp32.
+Says how often the best class stays the same and how far scores move. ONNX Runtime's distance from native fp32 is there
+for comparison; on a bundle with fp16 storage it is mostly that: its graph rounds folded weights, the tensors are
+rounded as they were trained.
 """
 
 from __future__ import annotations

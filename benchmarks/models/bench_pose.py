@@ -2,11 +2,12 @@
 
     python benchmarks/models/bench_pose.py [MODEL ...] [--threads 1 2] [--batch 1 8] [--bodies 1 2]
 
-Random weights: speed only (bf16 accuracy is in `native_accuracy.py`). Every result is checked against torch before
-anything is timed; the peers take turns in one process, an untimed run before each timed one. `plain` is the export of
-the torch model as it stands, `folded` the graph that `ski-edge export` writes; all peers compute both bodies, as they
-cannot know that one is empty. Shares are of what the engine has to compute (`gflop`), against a probe that only
-multiplies and adds. Needs the extra `bench` for OpenVINO; what is not installed is left out and named.
+Random weights: speed only (bf16 accuracy is in `benchmarks/accuracy/native_precision.py`). Every result is checked
+against torch before anything is timed; the peers take turns in one process, an untimed run before each timed one.
+`plain` is the export of the torch model as it stands, which computes both bodies; `folded` is the graph that
+`ski-edge export` writes, told how many persons there are. Ratios are to the best float32 peer without that graph.
+Shares are of what the engine has to compute (`gflop`), against a probe that only multiplies and adds. Needs the extra
+`bench` for OpenVINO; what is not installed is left out.
 """
 
 from __future__ import annotations
@@ -45,25 +46,25 @@ def plain_onnx(model: torch.nn.Module, path: Path, batch: int) -> None:
         torch.onnx.export(model, (torch.zeros(batch, 3, FRAMES, 25, 2),), str(path), dynamo=True, external_data=False)
 
 
-def onnxruntime_peer(path: Path, threads: int) -> Run:
+def onnxruntime_peer(path: Path, threads: int, bodies: int = 2) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
-    more = {"persons": np.array(2, np.int64)} if "persons" in names else {}
+    more = {"persons": np.array(bodies, np.int64)} if "persons" in names else {}
     return lambda clip: session.run(None, {names[0]: clip, **more})[0]
 
 
-def openvino_peer(path: Path, threads: int, precision: str) -> Run:
+def openvino_peer(path: Path, threads: int, precision: str, bodies: int = 2) -> Run:
     import openvino
 
     core = openvino.Core()
     network = core.read_model(str(path))
     hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     request = core.compile_model(network, "CPU", hints).create_infer_request()
-    more = {"persons": np.array(2, np.int64)} if len(network.inputs) > 1 else {}
+    more = {"persons": np.array(bodies, np.int64)} if len(network.inputs) > 1 else {}
     name = network.inputs[0].any_name
     return lambda clip: request.infer({name: clip, **more})[0]
 
@@ -130,10 +131,10 @@ def measure(name: str, threads: int, batch: int, bodies: int, folder: Path, comp
     }
     peers = torch_peers(model, compiled)
     peers["onnxruntime plain"] = onnxruntime_peer(plain, threads)
-    peers["onnxruntime folded"] = onnxruntime_peer(bundle / "model.onnx", threads)
+    peers["onnxruntime folded"] = onnxruntime_peer(bundle / "model.onnx", threads, bodies)
     with contextlib.suppress(ImportError):
         peers["openvino plain"] = openvino_peer(plain, threads, "f32")
-        peers["openvino folded"] = openvino_peer(bundle / "model.onnx", threads, "f32")
+        peers["openvino folded"] = openvino_peer(bundle / "model.onnx", threads, "f32", bodies)
         peers["openvino bf16"] = openvino_peer(plain, threads, "bf16")
     runs |= peers
     with torch.no_grad():
@@ -143,7 +144,7 @@ def measure(name: str, threads: int, batch: int, bodies: int, folder: Path, comp
     assert not wrong, f"{name}: {wrong}"
     stages = {label: asdict(latency(seconds)) for label, seconds in turns(runs, clip).items()}
     gflop = flops(model, batch, bodies)
-    float_peers = [label for label in peers if "bf16" not in label]
+    float_peers = [label for label in peers if "bf16" not in label and "folded" not in label]
     best = min(float_peers, key=lambda label: stages[label]["p50_ms"])
     return {
         "model": name,

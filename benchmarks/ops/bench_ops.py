@@ -142,17 +142,23 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    peak = _native.peak_gflops(given.threads)
+    peaks = {"": _native.peak_gflops(given.threads)}
+    if not _native.why_not_bf16():
+        peaks["bf16"] = _native.peak_gflops(given.threads, _native.bf16_isa())
     rows = [measure(name, given.threads) for name in given.ops]
     for row in rows:
-        print(f"{row['op']}, {row['gflop']:.3f} GFLOP, probe {peak:.0f} GFLOP/s")
+        print(
+            f"{row['op']}, {row['gflop']:.3f} GFLOP, probes "
+            + ", ".join(f"{x:.0f}" for x in peaks.values())
+            + " GFLOP/s"
+        )
         for label, stage in row["stages"].items():
-            rate = row["gflops_per_s"][label]
+            rate, peak = row["gflops_per_s"][label], peaks["bf16" if "bf16" in label else ""]
             print(
                 f"  {label:14s} p50 {stage['p50_ms']:7.3f} p95 {stage['p95_ms']:7.3f} ms  "
                 f"{row['ratio_to_best'][label]:5.2f}x  {rate:6.1f} GFLOP/s  {rate / peak:.0%}"
             )
-    print(write_result("bench_ops", machine(), {"threads": given.threads, "peak_gflops": peak, "rows": rows}))
+    print(write_result("bench_ops", machine(), {"threads": given.threads, "peak_gflops": peaks, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <mutex>
 
 #include "bindings/bindings.h"
@@ -26,6 +27,8 @@ ClipView view(const py::array_t<float>& clip) {
     check(clip.strides(axis) % static_cast<py::ssize_t>(sizeof(float)) == 0, "a clip's axis ", axis,
           " has a stride of ", clip.strides(axis), " bytes; it must be whole floats");
   }
+  check(reinterpret_cast<std::uintptr_t>(clip.data()) % alignof(float) == 0,
+        "a clip must begin at a whole float");
   const auto step = [&](int axis) {
     return static_cast<long>(clip.strides(axis) / static_cast<py::ssize_t>(sizeof(float)));
   };
@@ -40,6 +43,10 @@ ClipView view(const py::array_t<float>& clip) {
 // One caller at a time: others wait, without the global lock.
 struct SharedEngine {
   Engine engine;
+  std::mutex mutex;
+};
+struct SharedStream {
+  Stream stream;
   std::mutex mutex;
 };
 
@@ -81,38 +88,48 @@ void bind_engine(py::module_& m) {
             }
             return py::make_tuple(logits, features);
           },
-          py::arg("clip"),
+          py::arg("clip").noconvert(),
           "float32 [N, 3, T, V, M], preprocessed, any strides -> (logits [N, K], features [N, D])")
+      .def_property_readonly("feature_dim",
+                             [](const SharedEngine& self) { return self.engine.feature_dim(); })
       .def_property_readonly("threads", [](const SharedEngine& self) { return self.engine.threads(); })
       .def_property_readonly("isa",
                              [](const SharedEngine& self) { return std::string(name(self.engine.isa())); });
-  py::class_<Stream>(m, "Stream")
+  py::class_<SharedStream>(m, "Stream")
       .def(py::init([](const std::string& weights, const NetworkSpec& spec, int window, int threads,
                        const std::string& isa) {
              const EngineOptions options = options_of(threads, isa);
              py::gil_scoped_release free;
-             return Stream(weights, spec, window, options);
+             return std::unique_ptr<SharedStream>(
+                 new SharedStream{Stream(weights, spec, window, options), {}});
            }),
            py::arg("weights"), py::arg("spec"), py::arg("window"), py::kw_only(), py::arg("threads") = 0,
            py::arg("isa") = "")
       .def(
           "step",
-          [](Stream& self, const py::array_t<float>& frame) -> py::object {
+          [](SharedStream& self, const py::array_t<float>& frame) -> py::object {
             const ClipView x = view(frame);
-            py::array_t<float> logits(self.classes()), features(self.feature_dim());
+            py::array_t<float> logits(self.stream.classes()), features(self.stream.feature_dim());
             float *to = logits.mutable_data(), *embedding = features.mutable_data();
             bool ready;
             {
               py::gil_scoped_release free;
-              ready = self.step(x, to, embedding);
+              const std::lock_guard<std::mutex> one(self.mutex);
+              ready = self.stream.step(x, to, embedding);
             }
             return ready ? py::object(py::make_tuple(logits, features)) : py::none();
           },
-          py::arg("frame"),
+          py::arg("frame").noconvert(),
           "float32 [1, 3, 1, V, M], preprocessed -> (logits [K], features [D]), or None so far")
-      .def("reset", &Stream::reset)
-      .def_property_readonly("window", &Stream::window)
-      .def_property_readonly("receptive_field", &Stream::receptive_field);
+      .def("reset",
+           [](SharedStream& self) {
+             py::gil_scoped_release free;
+             const std::lock_guard<std::mutex> one(self.mutex);
+             self.stream.reset();
+           })
+      .def_property_readonly("window", [](const SharedStream& self) { return self.stream.window(); })
+      .def_property_readonly("receptive_field",
+                             [](const SharedStream& self) { return self.stream.receptive_field(); });
   m.def(
       "peak_gflops",
       [](int threads, const std::string& isa) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "bindings/bindings.h"
@@ -51,10 +52,15 @@ class Held {
  public:
   Held(const py::array_t<float>& x, const char* name, bool split) {
     check(x.ndim() == 4, name, " must be float32 [N, C, V, T], got ", x.ndim(), " axes");
+    // What the ops take at most, checked before anything is sized by it.
+    constexpr py::ssize_t kMost[4] = {1 << 20, 4096, 256, 1 << 20};
     for (int axis = 0; axis < 4; ++axis) {
-      check(x.shape(axis) >= 1 && x.shape(axis) < (1 << 20), name, " must have 1 to 1048575 in axis ", axis,
-            ", got ", x.shape(axis));
+      check(x.shape(axis) >= 1 && x.shape(axis) <= kMost[axis], name, " must have 1 to ", kMost[axis],
+            " in axis ", axis, ", got ", x.shape(axis));
     }
+    check(x.shape(0) * x.shape(1) * x.shape(2) * padded_frames(static_cast<int>(x.shape(3))) <
+              (py::ssize_t{1} << 31),
+          name, " is too large for one call; give it in parts");
     view.bodies = static_cast<int>(x.shape(0)), view.channels = static_cast<int>(x.shape(1));
     view.joints = static_cast<int>(x.shape(2)), view.frames = static_cast<int>(x.shape(3));
     view.split = split;
@@ -104,17 +110,24 @@ class Held {
   Floats copy_;
 };
 
-// An op with the threads it runs on.
+// The threads an op runs on: one caller at a time, others wait without the global lock.
+struct Workers {
+  ThreadPool pool;
+  std::mutex mutex;
+
+  explicit Workers(int threads) : pool(threads) {}
+};
+
 template <class Op>
 struct Bound {
   Op op;
-  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Workers> workers;
   int outputs, stride;
 };
 
 template <class Op>
 Bound<Op> bound(Op op, int threads, int outputs, int stride = 1) {
-  return {std::move(op), std::make_unique<ThreadPool>(threads), outputs, stride};
+  return {std::move(op), std::make_unique<Workers>(threads), outputs, stride};
 }
 
 Isa isa_of(const std::string& isa) { return isa.empty() ? best_isa() : parse_isa(isa); }
@@ -125,8 +138,9 @@ py::array_t<float> run_graph_op(const Bound<Op>& self, const py::array_t<float>&
   const Held out(in.view.bodies, self.outputs, in.view.joints, in.view.frames);
   {
     py::gil_scoped_release free;
-    const Floats workspace(self.op.workspace(in.view, self.pool->threads()));
-    self.op.run(in.view, out.view, workspace.data(), *self.pool);
+    const std::lock_guard<std::mutex> one(self.workers->mutex);
+    const Floats workspace(self.op.workspace(in.view, self.workers->pool.threads()));
+    self.op.run(in.view, out.view, workspace.data(), self.workers->pool);
   }
   return out.array();
 }
@@ -142,8 +156,9 @@ py::array_t<float> run_time_op(const Bound<Op>& self, const py::array_t<float>& 
                  (in.view.frames + self.stride - 1) / self.stride);
   {
     py::gil_scoped_release free;
-    const Floats workspace(self.op.workspace(in.view, self.pool->threads()));
-    self.op.run(in.view, add ? add->view : Activation{}, out.view, workspace.data(), *self.pool);
+    const std::lock_guard<std::mutex> one(self.workers->mutex);
+    const Floats workspace(self.op.workspace(in.view, self.workers->pool.threads()));
+    self.op.run(in.view, add ? add->view : Activation{}, out.view, workspace.data(), self.workers->pool);
   }
   return out.array();
 }

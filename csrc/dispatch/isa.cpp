@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #if defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 
@@ -54,14 +53,19 @@ std::string why_not(Isa isa) {
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
       return "this CPU has no AVX-512 (F, BW, DQ, VL)";
     }
+#if defined(SKI_EDGE_HAS_BF16)
     if (isa == Isa::avx512_bf16 && !__builtin_cpu_supports("avx512bf16"))
       return "this CPU has no AVX-512 BF16";
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
-    if (isa == Isa::neon_bf16 && (getauxval(AT_HWCAP2) & HWCAP2_BF16) == 0) return "this CPU has no BF16";
+    constexpr unsigned long kBf16 = 1UL << 14;  // HWCAP2_BF16, which headers before Linux 5.10 do not know
+    if (isa == Isa::neon_bf16 && (getauxval(AT_HWCAP2) & kBf16) == 0) return "this CPU has no BF16";
+#elif defined(__aarch64__)
+    if (isa == Isa::neon_bf16) return "only Linux says whether an Arm CPU has BF16";
 #endif
     return "";
   }
-  return std::string(name(isa)) + " is of another architecture than this build";
+  return std::string(name(isa)) + " is not in this build, by its architecture or its compiler";
 }
 
 Isa bf16_isa() {
@@ -73,8 +77,12 @@ Isa bf16_isa() {
 }
 
 Isa best_isa() {
-  if (const char* wanted = std::getenv("SKI_EDGE_ISA"); wanted != nullptr && *wanted != '\0')
-    return parse_isa(wanted);
+  if (const char* wanted = std::getenv("SKI_EDGE_ISA"); wanted != nullptr && *wanted != '\0') {
+    const Isa isa = parse_isa(wanted);
+    check(isa != bf16_isa(), "SKI_EDGE_ISA=", wanted,
+          " computes in bfloat16, which must be asked for as a precision");
+    return isa;
+  }
   Isa best = Isa::baseline;
   for (const Isa isa : built_isas()) {
     if (isa != bf16_isa() && why_not(isa).empty()) best = isa;
@@ -108,11 +116,13 @@ const Kernels& kernels(Isa isa) {
       return avx2::kTable;
     case Isa::avx512:
       return avx512::kTable;
-    case Isa::avx512_bf16:
-      return avx512_bf16::kTable;
-#elif defined(__aarch64__)
+#endif
+#if defined(SKI_EDGE_HAS_BF16) && defined(__aarch64__)
     case Isa::neon_bf16:
       return neon_bf16::kTable;
+#elif defined(SKI_EDGE_HAS_BF16)
+    case Isa::avx512_bf16:
+      return avx512_bf16::kTable;
 #endif
     default:
       return baseline::kTable;

@@ -7,6 +7,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 
 namespace ski_edge {
 
@@ -23,6 +26,14 @@ void pause() {
 #endif
 }
 
+long this_process() {
+#if defined(__unix__) || defined(__APPLE__)
+  return getpid();
+#else
+  return 0;
+#endif
+}
+
 int usable_cpus() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -33,7 +44,7 @@ int usable_cpus() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : process_(this_process()) {
   check(threads >= 0 && threads <= 256, "threads must be 0 (one per CPU) to 256, got ", threads);
   const int count = threads > 0 ? threads : std::min(usable_cpus(), 256);
   workers_.reserve(static_cast<std::size_t>(count - 1));
@@ -48,7 +59,13 @@ ThreadPool::ThreadPool(int threads) {
   }
 }
 
-ThreadPool::~ThreadPool() { stop(); }
+ThreadPool::~ThreadPool() {
+  if (process_ == this_process()) {
+    stop();
+  } else {
+    for (std::thread& worker : workers_) worker.detach();  // there is nobody to wait for
+  }
+}
 
 void ThreadPool::stop() {
   {
@@ -64,6 +81,8 @@ void ThreadPool::run_job(const Job& job) {
     for (int task = 0; task < job.tasks; ++task) job.call(job.work, task, 0);
     return;
   }
+  check(process_ == this_process(),
+        "threads do not survive a fork(); open the bundle in the process that runs it");
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);

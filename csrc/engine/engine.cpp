@@ -12,6 +12,9 @@ namespace ski_edge {
 
 namespace {
 
+// Nine hours at 30 frames per second; sizes of activations stay far inside what an int counts.
+constexpr long kMostEngineFrames = 1 << 20;
+
 template <class Op, class Call>
 auto visit(Op& op, const Call& call) {
   return std::visit(call, op);
@@ -36,8 +39,15 @@ struct Engine::Parts {
   Isa isa;
   std::map<std::pair<int, int>, Plan> plans;  // by (bodies, frames)
   std::map<int, std::vector<float>> empty;    // by frames: features of empty slots, [M, D]
-  std::vector<Body> bodies;
-  std::vector<float> features;
+  struct Slot {
+    long clip;
+    int slot;
+    bool present;
+  };
+  std::vector<Slot> waiting;  // slots whose features come next, in order
+  std::vector<Body> bodies;   // those that have to be computed
+  std::vector<float> found;   // their features
+  std::vector<float> sum;     // of the slots of one clip
 
   Parts(const std::string& weights, const NetworkSpec& given, const EngineOptions& options)
       : spec(given),
@@ -98,6 +108,9 @@ struct Engine::Parts {
     pool_features(plan.steps.back().z, out, isa, pool);
   }
 
+  void flush(const ClipView& x, float* logits, float* features);
+  void finish(long clip, float* logits, float* features);
+
   const std::vector<float>& empty_features(int frames) {
     if (const auto found = empty.find(frames); found != empty.end()) return found->second;
     if (empty.size() >= 64) empty.clear();
@@ -143,67 +156,66 @@ Engine::Engine(const std::string& weights, const NetworkSpec& spec, const Engine
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 
+// Computes the waiting slots and adds them up; clips whose last slot is among them are finished.
+void Engine::Parts::flush(const ClipView& x, float* logits, float* features) {
+  const auto dim = static_cast<std::size_t>(network.features);
+  bodies.clear();
+  for (const Slot& each : waiting) {
+    if (each.present) bodies.push_back({each.clip, each.slot});
+  }
+  found.resize(dim * bodies.size());
+  if (!bodies.empty()) trunk(x, bodies.data(), static_cast<int>(bodies.size()), found.data());
+  const float* next = found.data();
+  for (const Slot& each : waiting) {
+    const float* from = next;
+    if (each.present) {
+      next += dim;
+    } else {
+      from = empty_features(static_cast<int>(x.frames)).data() + static_cast<std::size_t>(each.slot) * dim;
+    }
+    for (std::size_t i = 0; i < dim; ++i) sum[i] += from[i];
+    if (each.slot + 1 < spec.persons) continue;
+    finish(each.clip, logits, features);
+    std::fill(sum.begin(), sum.end(), 0.0f);
+  }
+  waiting.clear();
+}
+
+// The head on one clip's summed features.
+void Engine::Parts::finish(long clip, float* logits, float* features) {
+  const std::size_t dim = sum.size(), row = static_cast<std::size_t>(clip);
+  for (float& each : sum) each /= static_cast<float>(spec.persons);
+  for (int k = 0; k < spec.classes; ++k) {
+    const float* weights = network.head.data() + static_cast<std::size_t>(k) * dim;
+    float total = network.head_bias[static_cast<std::size_t>(k)];
+    for (std::size_t i = 0; i < dim; ++i) total += weights[i] * sum[i];
+    check(std::isfinite(total), "clip ", clip, " makes the network overflow; are its joints in metres?");
+    logits[row * static_cast<std::size_t>(spec.classes) + static_cast<std::size_t>(k)] = total;
+  }
+  if (features != nullptr) std::memcpy(features + row * dim, sum.data(), dim * sizeof(float));
+}
+
 void Engine::run(const ClipView& x, float* logits, float* features) {
   Parts& p = *parts_;
   check(x.joints == p.spec.joints && x.persons == p.spec.persons, "a clip must be [N, 3, T, ", p.spec.joints,
         ", ", p.spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
-  check(x.frames >= 1 && x.frames <= 1 << 20, "a clip must have 1 to 1048576 frames, got ", x.frames);
-  const auto dim = static_cast<std::size_t>(p.network.features);
-  const std::vector<float>* nothing =
-      p.spec.skip_empty ? &p.empty_features(static_cast<int>(x.frames)) : nullptr;
-  p.features.resize(dim * static_cast<std::size_t>(p.batch() + 1));
-  float* sum = p.features.data() + dim * static_cast<std::size_t>(p.batch());
-  const float share = 1.0f / static_cast<float>(p.spec.persons);
-
-  // Bodies of several clips go together; each clip's are added up as they come, in the order of the slots.
-  long clip = 0;
-  int slot = 0;
-  const auto finish = [&](long done) {
-    float* logit = logits + static_cast<std::size_t>(done) * static_cast<std::size_t>(p.spec.classes);
-    for (std::size_t i = 0; i < dim; ++i) sum[i] *= share;
-    for (int k = 0; k < p.spec.classes; ++k) {
-      const float* row = p.network.head.data() + static_cast<std::size_t>(k) * dim;
-      float total = 0;
-      for (std::size_t i = 0; i < dim; ++i) total += row[i] * sum[i];
-      logit[k] = total + p.network.head_bias[static_cast<std::size_t>(k)];
-    }
-    if (features != nullptr)
-      std::memcpy(features + static_cast<std::size_t>(done) * dim, sum, dim * sizeof(float));
-    std::fill(sum, sum + dim, 0.0f);
-  };
-  std::fill(sum, sum + dim, 0.0f);
-  struct Slot {
-    long clip;
-    int slot;
-    bool present;
-  };
-  std::vector<Slot> waiting;
-  const auto flush = [&] {
-    p.bodies.clear();
-    for (const Slot& each : waiting) {
-      if (each.present) p.bodies.push_back({each.clip, each.slot});
-    }
-    if (!p.bodies.empty()) p.trunk(x, p.bodies.data(), static_cast<int>(p.bodies.size()), p.features.data());
-    const float* next = p.features.data();
-    for (const Slot& each : waiting) {
-      const float* from = each.present ? next : nothing->data() + static_cast<std::size_t>(each.slot) * dim;
-      for (std::size_t i = 0; i < dim; ++i) sum[i] += from[i];
-      if (each.present) next += dim;
-      if (each.slot + 1 == p.spec.persons) finish(each.clip);
-    }
-    waiting.clear();
-  };
+  check(x.frames >= 1 && x.frames <= kMostEngineFrames, "a clip must have 1 to ", kMostEngineFrames,
+        " frames, got ", x.frames);
+  p.sum.assign(static_cast<std::size_t>(p.network.features), 0.0f);
+  p.waiting.clear();
+  // Bodies of several clips go through the network together.
   int present = 0;
-  for (; clip < x.clips; ++clip) {
-    for (slot = 0; slot < p.spec.persons; ++slot) {
-      const bool empty = is_empty(x, {clip, slot});
-      const bool here = nothing == nullptr || !empty;
-      waiting.push_back({clip, slot, here});
-      present += here;
-      if (present == p.batch()) flush(), present = 0;
+  for (long clip = 0; clip < x.clips; ++clip) {
+    for (int slot = 0; slot < p.spec.persons; ++slot) {
+      const bool empty = is_empty(x, {clip, slot}) && p.spec.skip_empty;
+      p.waiting.push_back({clip, slot, !empty});
+      present += !empty;
+      if (present < p.batch()) continue;
+      p.flush(x, logits, features);
+      present = 0;
     }
   }
-  flush();
+  p.flush(x, logits, features);
 }
 
 int Engine::classes() const { return parts_->spec.classes; }

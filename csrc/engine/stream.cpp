@@ -53,7 +53,7 @@ struct Stream::Parts {
   std::vector<BlockState> blocks;
   FrameActivation last;         // output of the trunk
   std::vector<float> pooled;    // [frames of the mean][M][D]: of each frame, averaged over joints
-  std::vector<double> sum;      // [M][D] of those; doubles, so that what was added is what is taken away
+  std::vector<double> sum;      // [D]: of all of those
   std::vector<float> features;  // [D]
   long outputs = 0;             // of the trunk, so far
 
@@ -89,7 +89,7 @@ struct Stream::Parts {
     }
     const auto dim = static_cast<std::size_t>(spec.persons) * static_cast<std::size_t>(network.features);
     pooled.resize(dim * static_cast<std::size_t>(mean_frames()));
-    sum.resize(dim);
+    sum.resize(static_cast<std::size_t>(network.features));
     features.resize(static_cast<std::size_t>(network.features));
   }
 
@@ -169,31 +169,31 @@ bool Stream::step(const ClipView& frame, float* logits, float* features) {
   if (!p.trunk(frame)) return false;
 
   const int dim = p.network.features, row = p.last.row(), frames = p.mean_frames();
-  float* newest = p.pooled.data() + static_cast<std::size_t>(p.outputs % frames) * p.sum.size();
+  float* newest = p.pooled.data() + static_cast<std::size_t>(p.outputs % frames) *
+                                        static_cast<std::size_t>(p.spec.persons * dim);
   for (int i = 0; i < p.spec.persons * dim; ++i) {
     double mean = 0;
     for (int v = 0; v < p.spec.joints; ++v) mean += p.last.data[i * row + v];
-    const auto value = static_cast<float>(mean / p.spec.joints);
-    p.sum[static_cast<std::size_t>(i)] +=
-        static_cast<double>(value) - (p.outputs >= frames ? newest[i] : 0.0f);
-    newest[i] = value;
+    newest[i] = static_cast<float>(mean / p.spec.joints);
   }
   ++p.outputs;
   if (p.outputs < frames) return false;
 
-  for (int i = 0; i < dim; ++i) {
-    double total = 0;
-    for (int body = 0; body < p.spec.persons; ++body)
-      total += p.sum[static_cast<std::size_t>(body * dim + i)];
-    p.features[static_cast<std::size_t>(i)] =
-        static_cast<float>(total / (static_cast<double>(frames) * p.spec.persons));
+  // Summed anew each time: a running sum would keep what one wild frame did to it. The order of the ring does
+  // not matter.
+  std::fill(p.sum.begin(), p.sum.end(), 0.0);
+  for (std::size_t first = 0; first < p.pooled.size(); first += p.sum.size()) {
+    for (std::size_t i = 0; i < p.sum.size(); ++i) p.sum[i] += p.pooled[first + i];
   }
+  const double share = 1 / (static_cast<double>(frames) * p.spec.persons);
+  for (std::size_t i = 0; i < p.sum.size(); ++i) p.features[i] = static_cast<float>(p.sum[i] * share);
   for (int k = 0; k < p.spec.classes; ++k) {
     const float* weights =
         p.network.head.data() + static_cast<std::size_t>(k) * static_cast<std::size_t>(dim);
     float total = 0;
     for (int i = 0; i < dim; ++i) total += weights[i] * p.features[static_cast<std::size_t>(i)];
     logits[k] = total + p.network.head_bias[static_cast<std::size_t>(k)];
+    check(std::isfinite(logits[k]), "the window makes the network overflow; are its joints in metres?");
   }
   if (features != nullptr) std::memcpy(features, p.features.data(), p.features.size() * sizeof(float));
   return true;
@@ -201,7 +201,6 @@ bool Stream::step(const ClipView& frame, float* logits, float* features) {
 
 void Stream::reset() {
   for (BlockState& block : parts_->blocks) block.inputs.seen = block.mixed.seen = 0;
-  std::fill(parts_->sum.begin(), parts_->sum.end(), 0.0);
   parts_->outputs = 0;
 }
 

@@ -66,24 +66,36 @@ class NativeGraph:
         if reason := why_not_native(manifest, device):
             raise DeviceRefused(f"backend native is not available: {reason}")
         self._persons = manifest.skeleton.persons
+        self._inputs = {"skeleton", "persons"} if manifest.takes_persons else {"skeleton"}
         self._engine = _native.engine(
             member(folder, manifest.weights),
             threads=threads,
             isa=_native.bf16_isa() if precision == "bf16" else "",
             **network_spec(manifest),
         )
+        if self._engine.feature_dim != manifest.embed_dim:
+            raise BadInput(
+                f"{folder}: the weights give {self._engine.feature_dim} features, the manifest says "
+                f"{manifest.embed_dim}; export the bundle again"
+            )
         self.device = device
         self.version = str(_native.build_info()["version"])
         self.isa = self._engine.isa
         self.threads = self._engine.threads
 
-    def run(self, skeleton: np.ndarray, persons: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """skeleton float32 [N, 3, T, V, M] -> logits [N, K], embedding [N, D]; slots from `persons` on are empty."""
-        clip = np.asarray(skeleton)
+    def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
+        """skeleton float32 [N, 3, T, V, M], and where the graph takes it persons int64 [] -> logits [N, K], embedding
+        [N, D]. Slots from `persons` on are empty."""
+        if set(tensors) != self._inputs:
+            raise BadInput(f"the graph takes {sorted(self._inputs)}, got {sorted(tensors)}")
+        clip = np.asarray(tensors["skeleton"])
         if clip.dtype != np.float32:
             raise BadInput(f"skeleton must be float32, got {clip.dtype}")
-        if persons is not None and int(persons) < self._persons and clip.ndim == 5 and clip[..., int(persons) :].any():
+        persons = int(tensors.get("persons", self._persons))
+        if not 1 <= persons <= self._persons:
+            raise BadInput(f"persons must be 1 to {self._persons}, got {persons}")
+        if persons < self._persons and clip.ndim == 5 and clip[..., persons:].any():
             clip = clip.copy()
-            clip[..., int(persons) :] = 0
+            clip[..., persons:] = 0
         logits, embedding = self._engine.run(clip)
         return {"logits": logits, "embedding": embedding}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -258,3 +260,44 @@ def test_auto_takes_the_native_engine():
         open_bundle("ski-vificlip", "native")
     with pytest.raises(PrecisionNotRealised, match="bf16"):
         open_bundle("utd27", "onnxruntime", precision="bf16")
+
+
+def test_bfloat16_is_never_taken_by_accident(monkeypatch):
+    """The environment may name an instruction set, not a precision."""
+    if BF16_ISAS:
+        monkeypatch.setenv("SKI_EDGE_ISA", BF16_ISAS[0])
+        with pytest.raises(BadInput, match="must be asked for as a precision"):
+            open_bundle("utd27", "native")
+    monkeypatch.setenv("SKI_EDGE_ISA", "scalar")
+    assert open_bundle("utd27", "native").backend == "native"
+
+
+def test_a_fork_is_refused(tmp_path):
+    """A child has none of the threads: it says so instead of waiting for them for ever."""
+    code = """
+import os, sys
+import numpy as np
+from ski_edge.runtime import open_bundle
+session = open_bundle("utd27", "native", threads=2)
+clip = np.zeros((1, 3, 32, 20, 1), np.float32)
+session.run(skeleton=clip)
+child = os.fork()
+if child == 0:
+    try:
+        session.run(skeleton=clip)
+    except ValueError as error:
+        os._exit(7 if "fork" in str(error) else 8)
+    os._exit(9)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 7
+
+
+def test_sessions_take_exactly_their_tensors():
+    session = open_bundle("utd27", "native")
+    clip = np.zeros((1, 3, 32, 20, 1), np.float32)
+    with pytest.raises(BadInput, match=r"takes \['skeleton'\], got \['persons', 'skeleton'\]"):
+        session._network.run(skeleton=clip, persons=np.array(1))
+    with pytest.raises(BadInput, match="must be float32"):
+        session.run(skeleton=clip.astype(np.float64))

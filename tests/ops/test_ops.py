@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,3 +226,21 @@ def test_wrong_inputs_are_named():
         native(np.zeros((1, 16, 25, 8)))
     with pytest.raises(BadInput, match="x must be an array"):
         native("clip")
+
+
+def test_one_op_serves_many_threads():
+    """Its threads work for one caller at a time; others wait."""
+    native = ops.CtrGc(**CASES["ctr_gc"].weights, threads=2)
+    given = [torch.randn(2, 16, 25, 16, generator=torch.Generator().manual_seed(seed)).numpy() for seed in range(4)]
+    want = [native(x) for x in given]
+    with ThreadPoolExecutor(4) as pool:
+        for number, got in zip([0, 1, 2, 3] * 8, pool.map(lambda i: native(given[i]), [0, 1, 2, 3] * 8), strict=True):
+            np.testing.assert_array_equal(got, want[number])
+
+
+def test_what_is_too_large_is_refused_before_it_is_sized():
+    """A broadcast view may claim any size without holding a number."""
+    native = ops.CtrGc(**CASES["ctr_gc"].weights)
+    for shape in ((1, 16, 65536, 65536), (1 << 19, 16, 25, 1 << 19)):
+        with pytest.raises(BadInput, match=r"too large|must have 1 to 256"):
+            native(np.broadcast_to(np.float32(0), shape))

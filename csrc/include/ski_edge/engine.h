@@ -25,7 +25,8 @@ struct EngineOptions {
   Isa isa = best_isa();
 };
 
-// Has threads of its own, which a fork() does not copy: make engines in the process that runs them.
+// Has threads of its own, which a fork() does not copy: make engines in the process that runs them (another
+// one is refused).
 class Engine {
  public:
   // Reads and folds a safetensors file. Throws BadInput.
@@ -43,7 +44,6 @@ class Engine {
   int persons() const;
   int threads() const;
   Isa isa() const;
-  std::size_t bytes() const;  // of weights and buffers
 
  private:
   struct Parts;

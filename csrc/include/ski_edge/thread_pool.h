@@ -43,6 +43,7 @@ class ThreadPool {
   void take_tasks(int thread);
   void serve(int thread);
 
+  long process_;  // threads do not survive a fork()
   Job job_;
   std::atomic<int> next_{0};        // first task that nobody has taken
   std::atomic<int> busy_{0};        // workers that have not finished the current job
