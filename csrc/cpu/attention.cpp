@@ -27,11 +27,12 @@ SKI_EDGE_INLINE void project_joints(const Matrix& matrix, const float* bias, con
       clear<kRows, Vectors>(sums);
       multiply<kRows, Vectors, Pack>(sums, panel, kRows, from + joint * joint_step, row_step, matrix.depth,
                                      joint_step);
-      for (int i = 0; i < height; ++i) {
+      each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+        constexpr int i = decltype(line)::value;
         const float add = bias == nullptr ? 0.0f : bias[first + i];
         for (int j = 0; j < Vectors; ++j)
           store(to + ((first + i) * joints + joint + j) * kLanes, sums[i][j] + add);
-      }
+      });
     }
   };
   int joint = 0;
@@ -155,7 +156,10 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
         clear<kRows, 1>(sums);
         multiply<kRows, 1, 1>(sums, hop.panels + first * hop.depth, kRows, query + (n + i) * kLanes,
                               static_cast<long>(joints) * kLanes, channels);
-        for (int r = 0; r < height; ++r) store(by_hop + (i * args.hops + first + r) * kLanes, sums[r][0]);
+        each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+          constexpr int r = decltype(line)::value;
+          store(by_hop + (i * args.hops + first + r) * kLanes, sums[r][0]);
+        });
       }
     }
     for (int i = 0; i < Queries; ++i) {

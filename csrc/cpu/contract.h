@@ -48,18 +48,18 @@ SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Act
       clear<kRows, Vectors>(sums);
       multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(panel.first) * matrix.depth, kRows,
                                from + column, columns, matrix.depth, gap);
-      if (s == op.subsets) {
-        for (int i = 0; i < panel.rows; ++i) {
+      each_row<kRows>(panel.rows, [&](auto row) __attribute__((always_inline)) {
+        constexpr int i = decltype(row)::value;
+        if (s == op.subsets) {
           for (int j = 0; j < Vectors; ++j)
             store(own + static_cast<long>(i) * columns + column + j * gap, sums[i][j]);
+          return;
         }
-        continue;
-      }
-      for (int i = 0; i < panel.rows; ++i) {
         const float bias = op.bias[s * op.channels + panel.first + i];
-        for (int j = 0; j < Vectors; ++j) sums[i][j] += bias;
-        put(values + (static_cast<long>(i) * op.subsets + s) * value_rows, sums[i]);
-      }
+        Vec row_sums[Vectors];
+        for (int j = 0; j < Vectors; ++j) row_sums[j] = sums[i][j] + bias;
+        put(values + (static_cast<long>(i) * op.subsets + s) * value_rows, row_sums);
+      });
     }
   };
 #if defined(SKI_EDGE_BF16)

@@ -23,7 +23,7 @@ void ctr_gc_means(const CtrGcArgs& args, int task) {
         Vec lanes = Vec{};
         int t = 0;
         for (; t + kLanes <= frames; t += kLanes) lanes += load(at + t);
-        for (int i = 0; i < kLanes; ++i) sum += lanes[i];
+        sum += total(lanes);
         for (; t < frames; ++t) sum += at[t];
       }
       to[v] = sum * scale;
@@ -104,10 +104,12 @@ SKI_EDGE_INLINE void refined_graphs(const CtrGcArgs& args, const Panel& panel, f
         for (int i = 0; i < kRows; ++i) sums[i][j] = fixed;
       }
       multiply<kRows, Vectors>(sums, weights, kRows, tangents + column, row, expand.depth, gap);
-      for (int i = 0; i < panel.rows; ++i) {
-        for (int j = 0; j < Vectors; ++j) sums[i][j] += bias[i];
-        put(graphs + (i * args.subsets + s) * args.graph_step, sums[i]);
-      }
+      each_row<kRows>(panel.rows, [&](auto line) __attribute__((always_inline)) {
+        constexpr int i = decltype(line)::value;
+        Vec row_sums[Vectors];
+        for (int j = 0; j < Vectors; ++j) row_sums[j] = sums[i][j] + bias[i];
+        put(graphs + (i * args.subsets + s) * args.graph_step, row_sums);
+      });
     };
 #if defined(SKI_EDGE_BF16)
     for (int v = 0; v < joints; v += 2) {

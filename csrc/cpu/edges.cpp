@@ -31,7 +31,7 @@ void pool(const Activation& x, int body, float* features) {
         for (; t < x.part_frames(part); ++t) sum += at[t];
       }
     }
-    for (int i = 0; i < kLanes; ++i) sum += lanes[i];
+    sum += total(lanes);
     features[c] = sum * share;
   }
 }

@@ -39,15 +39,20 @@ SKI_EDGE_INLINE Vec splat_bits(const float& x) {
   std::memcpy(&bits, &x, sizeof bits);
   return (Vec)(bits - IntVec{});
 }
+// The sum of all lanes, halves added to halves.
+SKI_EDGE_INLINE float total(Vec x) {
+  float lanes[kLanes];
+  std::memcpy(lanes, &x, sizeof x);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
 SKI_EDGE_INLINE IntVec as_bits(Vec x) { return (IntVec)x; }
 SKI_EDGE_INLINE Vec from_bits(IntVec x) { return (Vec)x; }
 
-// mask: comparisons give all ones or all zeros per lane.
-SKI_EDGE_INLINE Vec choose(IntVec mask, Vec yes, Vec no) {
-  return from_bits((mask & as_bits(yes)) | (~mask & as_bits(no)));
-}
-SKI_EDGE_INLINE Vec max(Vec a, Vec b) { return choose(a > b, a, b); }
-SKI_EDGE_INLINE Vec min(Vec a, Vec b) { return choose(a < b, a, b); }
+SKI_EDGE_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+SKI_EDGE_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 SKI_EDGE_INLINE Vec relu(Vec x) { return max(x, Vec{}); }
 
 #if defined(SKI_EDGE_BF16)

@@ -22,12 +22,13 @@ void graph_step(const GraphStepArgs& args, int task, float* scratch) {
         clear<kRows, Vectors>(sums);
         multiply<kRows, Vectors>(sums, args.value[s].panels + static_cast<long>(panel.first) * args.inputs,
                                  kRows, x + column, row, args.inputs);
-        for (int i = 0; i < panel.rows; ++i) {
+        each_row<kRows>(panel.rows, [&](auto line) __attribute__((always_inline)) {
+          constexpr int i = decltype(line)::value;
           const float bias = args.value_bias[s * args.outputs + panel.first + i];
           for (int j = 0; j < Vectors; ++j) {
             store(scratch + i * value_step + s * row + column + j * kLanes, sums[i][j] + bias);
           }
-        }
+        });
       }
     });
     for (int i = panel.rows; i < kRows; ++i) {  // rows that are no channels: the product below reads them
@@ -46,14 +47,15 @@ void graph_step(const GraphStepArgs& args, int task, float* scratch) {
                                       args.graph + static_cast<long>(s) * joints * joints + column, joints,
                                       joints);
       }
-      for (int i = 0; i < panel.rows; ++i) {
+      each_row<kRows>(panel.rows, [&](auto line) __attribute__((always_inline)) {
+        constexpr int i = decltype(line)::value;
         for (int j = 0; j < Vectors; ++j) {
           const int at = column + j * kLanes;
           Vec sum = sums[i][j] + args.shift[panel.first + i];
           if (args.identity) sum += load(x + static_cast<long>(panel.first + i) * row + at);
           store(y + i * row + at, relu(sum));
         }
-      }
+      });
     });
   }
 }
@@ -82,7 +84,8 @@ void taps_step(const TapsStepArgs& args, int task) {
                                  args.skip->panels + static_cast<long>(panel.first) * args.residual_channels,
                                  kRows, residual + column, row, args.residual_channels);
       }
-      for (int i = 0; i < panel.rows; ++i) {
+      each_row<kRows>(panel.rows, [&](auto line) __attribute__((always_inline)) {
+        constexpr int i = decltype(line)::value;
         for (int j = 0; j < Vectors; ++j) {
           const int at = column + j * kLanes;
           Vec sum = sums[i][j] + args.bias[panel.first + i];
@@ -91,7 +94,7 @@ void taps_step(const TapsStepArgs& args, int task) {
           }
           store(y + i * row + at, relu(sum));
         }
-      }
+      });
     });
   }
 }

@@ -35,18 +35,6 @@ SKI_EDGE_INLINE Operand operand(const Activation& x, const Joints& joints, int p
 #endif
 }
 
-// Rows first, first + 1, ... of one vector of columns, each `step` after the last; pairs of rows where those
-// are packed.
-SKI_EDGE_INLINE void put_rows(float* to, long step, int height, const Vec* sums, int sums_step) {
-#if defined(SKI_EDGE_BF16)
-  for (int i = 0; i < height; i += 2) {
-    store(to + i / 2 * step, pack(sums[i * sums_step], i + 1 < height ? sums[(i + 1) * sums_step] : Vec{}));
-  }
-#else
-  for (int i = 0; i < height; ++i) store(to + i * step, sums[i * sums_step]);
-#endif
-}
-
 // Row `row` of packed rows.
 SKI_EDGE_INLINE Vec get_row(const float* rows, long step, int row) {
 #if defined(SKI_EDGE_BF16)
@@ -77,16 +65,18 @@ SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, con
             multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(first) * matrix.depth, kRows,
                                      column, from.row_step, matrix.depth, gap);
             const int height = width - first < kRows ? width - first : kRows;
-            for (int i = 0; i < height; ++i) {
-              const float bias = args.reduce_bias[branch * width + first + i];
-              for (int j = 0; j < Vectors; ++j) sums[i][j] = relu(sums[i][j] + bias);
-            }
-            float* row = out.at(branch * packed(width) + first / kPack, 0, 0);
-            put_rows(row + part * out.part_step + t, out.row_step, height, &sums[0][0], Vectors);
-            if (Vectors == 2) {
-              put_rows(row + other * out.part_step + other_t, out.row_step, height, &sums[0][Vectors - 1],
-                       Vectors);
-            }
+            const float* bias = args.reduce_bias + branch * width + first;
+            float* to = out.at(branch * packed(width) + first / kPack, 0, 0);
+            each_row<kRows / kPack>(packed(height), [&](auto line) __attribute__((always_inline)) {
+              constexpr int i = decltype(line)::value;
+              for (int j = 0; j < Vectors; ++j) {
+                const auto row = [&](int c)
+                                     __attribute__((always_inline)) { return relu(sums[c][j] + bias[c]); };
+                float* frames = to + i * out.row_step;
+                store(j == 0 ? frames + part * out.part_step + t : frames + other * out.part_step + other_t,
+                      pack_rows(row, i * kPack, height));
+              }
+            });
           }
         }
       });
@@ -123,6 +113,54 @@ SKI_EDGE_INLINE void finish(const Ending& end, const Activation& y, int c, int j
 
 }  // namespace
 
+namespace {
+
+// One or two vectors of frames of a task's columns.
+struct Place {
+  int joint, t, other, other_t;
+
+  // From the first vector to the second, where joints are so far apart.
+  SKI_EDGE_INLINE long gap(long joint_step) const { return (other - joint) * joint_step + other_t - t; }
+};
+
+// Rows first, first + 1, ... of one branch, without its bias.
+template <int Vectors>
+SKI_EDGE_INLINE void branch_sums(const TemporalArgs& args, int branch, int first, int height,
+                                 const Shifted& columns, const Operand& source, const Place& at,
+                                 Sums<kRows, Vectors>& sums) {
+  const int width = args.width;
+  if (branch < 2) {
+    const Matrix& matrix = args.taps[branch];
+    const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
+    for (int k = 0; k < args.taps_count; ++k) {
+      const Look seen = look((branch + 1) * (k - args.taps_count / 2), args.stride);
+      multiply<kRows, Vectors>(sums, panel + k * packed(width) * kRows, kRows,
+                               columns.at(branch * packed(width), at.joint, seen.part) + at.t + seen.shift,
+                               columns.row_step, packed(width), at.gap(columns.joint_step));
+    }
+  } else if (branch == 2) {
+    each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+      constexpr int i = decltype(line)::value;
+      for (int j = 0; j < Vectors; ++j) {
+        Vec most =
+            Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the clip do no harm
+        for (int offset = -1; offset <= 1; ++offset) {
+          const Look seen = look(offset, args.stride);
+          const float* rows = columns.at(2 * packed(width), at.joint, seen.part) + at.t + seen.shift;
+          most = max(most, get_row(rows + j * at.gap(columns.joint_step), columns.row_step, first + i));
+        }
+        sums[i][j] = most * args.pool_scale[first + i];
+      }
+    });
+  } else {
+    multiply<kRows, Vectors>(sums, args.point->panels + static_cast<long>(first) * args.point->depth, kRows,
+                             source.data + at.joint * source.joint_step + at.t, source.row_step,
+                             args.point->depth, at.gap(source.joint_step));
+  }
+}
+
+}  // namespace
+
 // Task (body, group of joints). scratch: the reduced columns, three branches of them, then packed inputs.
 void temporal(const TemporalArgs& args, int task, float* scratch) {
   const Activation &x = args.x, &y = args.y;
@@ -137,62 +175,36 @@ void temporal(const TemporalArgs& args, int task, float* scratch) {
       joints.count, padded_frames(y.frames),
       [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
         constexpr int Vectors = decltype(n)::value;
-        const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
+        const Place at = {joint, t, other, other_t};
         for (int branch = 0; branch < 4; ++branch) {
           for (int first = 0; first < width; first += kRows) {
-            const int height = width - first < kRows ? width - first : kRows;
+            const int height = width - first < kRows ? width - first : kRows,
+                      channel = branch * width + first;
             Sums<kRows, Vectors> sums;
             clear<kRows, Vectors>(sums);
-            if (branch < 2) {
-              const Matrix& matrix = args.taps[branch];
-              const float* panel = matrix.panels + static_cast<long>(first) * matrix.depth;
-              for (int k = 0; k < args.taps_count; ++k) {
-                const Look at = look((branch + 1) * (k - args.taps_count / 2), args.stride);
-                multiply<kRows, Vectors>(sums, panel + k * packed(width) * kRows, kRows,
-                                         columns.at(branch * packed(width), joint, at.part) + t + at.shift,
-                                         columns.row_step, packed(width), gap(columns.joint_step));
-              }
-            } else if (branch == 2) {
-              for (int j = 0; j < Vectors; ++j) {
-                for (int i = 0; i < height; ++i) {
-                  Vec most = Vec{};  // inputs are ReLUs': zero is below none of them, so zeros around the
-                                     // clip do no harm
-                  for (int offset = -1; offset <= 1; ++offset) {
-                    const Look at = look(offset, args.stride);
-                    const float* rows = columns.at(2 * packed(width), joint, at.part) + t + at.shift;
-                    most =
-                        max(most, get_row(rows + j * gap(columns.joint_step), columns.row_step, first + i));
-                  }
-                  sums[i][j] = most * args.pool_scale[first + i];
+            branch_sums<Vectors>(args, branch, first, height, columns, source, at, sums);
+            const auto add_bias = [&](const float* bias, bool relu_after) __attribute__((always_inline)) {
+              each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+                constexpr int i = decltype(line)::value;
+                for (int j = 0; j < Vectors; ++j) {
+                  sums[i][j] += bias[channel + i];
+                  if (relu_after) sums[i][j] = relu(sums[i][j]);
                 }
-              }
-            } else {
-              multiply<kRows, Vectors>(sums,
-                                       args.point->panels + static_cast<long>(first) * args.point->depth,
-                                       kRows, source.data + joint * source.joint_step + t, source.row_step,
-                                       args.point->depth, gap(source.joint_step));
-            }
-            const float* bias = args.bias + branch * width + first;
-            for (int i = 0; i < height; ++i) {
-              for (int j = 0; j < Vectors; ++j) {
-                sums[i][j] += bias[i];
-                if (args.relu_before) sums[i][j] = relu(sums[i][j]);
-              }
-            }
+              });
+            };
+            add_bias(args.bias, args.relu_before);
             if (end.skip.data != nullptr) {
               const Matrix& skip = args.skip[branch];
               multiply<kRows, Vectors>(sums, skip.panels + static_cast<long>(first) * skip.depth, kRows,
                                        end.skip.data + joint * end.skip.joint_step + t, end.skip.row_step,
-                                       skip.depth, gap(end.skip.joint_step));
-              for (int i = 0; i < height; ++i) {
-                for (int j = 0; j < Vectors; ++j) sums[i][j] += args.skip_bias[branch * width + first + i];
-              }
+                                       skip.depth, at.gap(end.skip.joint_step));
+              add_bias(args.skip_bias, false);
             }
-            for (int i = 0; i < height; ++i) {
-              const int c = branch * width + first + i;
-              finish(end, y, c, joint, t, sums[i][0]);
-              if (Vectors == 2) finish(end, y, c, other, other_t, sums[i][Vectors - 1]);
-            }
+            each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+              constexpr int i = decltype(line)::value;
+              finish(end, y, channel + i, joint, t, sums[i][0]);
+              if (Vectors == 2) finish(end, y, channel + i, other, other_t, sums[i][Vectors - 1]);
+            });
           }
         }
       });
@@ -214,9 +226,8 @@ void taps(const TapsArgs& args, int task, float* scratch) {
             source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
         float* to = columns.at(c / kPack, joint, part);
         for (int t = 0; t < x.part_step(); t += kLanes) {
-          Vec rows[kPack];
-          for (int i = 0; i < height; ++i) rows[i] = load(from + static_cast<long>(i) * x.columns() + t);
-          put_rows(to + t, 0, height, rows, 1);
+          const auto row = [&](int i) { return load(from + static_cast<long>(i) * x.columns() + t); };
+          store(to + t, pack_rows(row, 0, height));
         }
       }
     }
@@ -244,11 +255,13 @@ void taps(const TapsArgs& args, int task, float* scratch) {
                                      kRows, end.skip.data + joint * end.skip.joint_step + t,
                                      end.skip.row_step, args.skip->depth, gap(end.skip.joint_step));
           }
-          for (int i = 0; i < height; ++i) {
+          each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
+            constexpr int i = decltype(line)::value;
             finish(end, y, first + i, joint, t, sums[i][0] + args.bias[first + i]);
-            if (Vectors == 2)
+            if (Vectors == 2) {
               finish(end, y, first + i, other, other_t, sums[i][Vectors - 1] + args.bias[first + i]);
-          }
+            }
+          });
         }
       });
 }

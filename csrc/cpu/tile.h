@@ -81,6 +81,18 @@ SKI_EDGE_INLINE void with_constant(int count, const Body& body) {
   body(Constant<Most>{});
 }
 
+// Calls body(Constant<i>{}) for rows i < count of a tile of Most rows. Sums are registers only while every
+// index into them is known to the compiler: a plain loop to `count` would send all of them through memory.
+template <int Most, int First = 0, class Body>
+SKI_EDGE_INLINE void each_row(int count, const Body& body) {
+  if constexpr (First < Most) {
+    if (First < count) {
+      body(Constant<First>{});
+      each_row<Most, First + 1>(count, body);
+    }
+  }
+}
+
 // Calls body(first, Constant<Vectors>{}) for columns first, first + Vectors * kLanes, ... of `columns` (a
 // multiple of kLanes).
 template <class Body>
