@@ -35,7 +35,7 @@ from ski_edge.runtime.measure import latency, machine
 from ski_edge.testing.results import write_result
 
 MODELS = ("ctrgcn", "hyperformer", "stgcn")
-ROUNDS = 25
+ROUNDS = 30
 FRAMES = 64
 Run = Callable[[np.ndarray], np.ndarray]
 

@@ -45,7 +45,11 @@ SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Act
     for (int s = 0; s < op.subsets + (op.shortcut != nullptr); ++s) {
       const Matrix& matrix = s == op.subsets ? *op.shortcut : op.value[s];
       Sums<kRows, Vectors> sums;
-      clear<kRows, Vectors>(sums);
+      if (s == op.subsets) {
+        clear<kRows, Vectors>(sums);
+      } else {
+        begin<kRows, Vectors>(sums, op.bias + s * op.channels + panel.first);
+      }
       multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(panel.first) * matrix.depth, kRows,
                                from + column, columns, matrix.depth, gap);
       each_row<kRows>(panel.rows, [&](auto row) __attribute__((always_inline)) {
@@ -55,10 +59,7 @@ SKI_EDGE_INLINE void panel_values(const Values& op, const float* from, const Act
             store(own + static_cast<long>(i) * columns + column + j * gap, sums[i][j]);
           return;
         }
-        const float bias = op.bias[s * op.channels + panel.first + i];
-        Vec row_sums[Vectors];
-        for (int j = 0; j < Vectors; ++j) row_sums[j] = sums[i][j] + bias;
-        put(values + (static_cast<long>(i) * op.subsets + s) * value_rows, row_sums);
+        put(values + (static_cast<long>(i) * op.subsets + s) * value_rows, sums[i]);
       });
     }
   };

@@ -61,17 +61,15 @@ SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, con
           const Matrix& matrix = args.reduce[branch];
           for (int first = 0; first < width; first += kRows) {
             Sums<kRows, Vectors> sums;
-            clear<kRows, Vectors>(sums);
+            begin<kRows, Vectors>(sums, args.reduce_bias + branch * width + first);
             multiply<kRows, Vectors>(sums, matrix.panels + static_cast<long>(first) * matrix.depth, kRows,
                                      column, from.row_step, matrix.depth, gap);
             const int height = width - first < kRows ? width - first : kRows;
-            const float* bias = args.reduce_bias + branch * width + first;
             float* to = out.at(branch * packed(width) + first / kPack, 0, 0);
             each_row<kRows / kPack>(packed(height), [&](auto line) __attribute__((always_inline)) {
               constexpr int i = decltype(line)::value;
               for (int j = 0; j < Vectors; ++j) {
-                const auto row = [&](int c)
-                                     __attribute__((always_inline)) { return relu(sums[c][j] + bias[c]); };
+                const auto row = [&](int c) __attribute__((always_inline)) { return relu(sums[c][j]); };
                 float* frames = to + i * out.row_step;
                 store(j == 0 ? frames + part * out.part_step + t : frames + other * out.part_step + other_t,
                       pack_rows(row, i * kPack, height));

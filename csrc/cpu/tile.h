@@ -25,6 +25,15 @@ SKI_EDGE_INLINE void clear(Sums<Rows, Vectors>& sums) {
   }
 }
 
+// Rows of a tile begin with their bias. bias may be read beyond the last row of a matrix: what ops own has
+// room there.
+template <int Rows, int Vectors>
+SKI_EDGE_INLINE void begin(Sums<Rows, Vectors>& sums, const float* bias) {
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Vectors; ++j) sums[i][j] = splat(bias[i]);
+  }
+}
+
 // sums[i][j] += sum over k < depth of a[k * a_step + i] * the vector at b[k * b_step + j * gap]
 //
 // Pack 2: both hold pairs of bfloat16, so that each k stands for two rows of the matrices.
