@@ -76,6 +76,10 @@ Isa bf16_isa() {
 #endif
 }
 
+Isa float32_isa(Isa isa) {
+  return isa == Isa::avx512_bf16 ? Isa::avx512 : isa == Isa::neon_bf16 ? Isa::baseline : isa;
+}
+
 Isa best_isa() {
   if (const char* wanted = std::getenv("SKI_EDGE_ISA"); wanted != nullptr && *wanted != '\0') {
     const Isa isa = parse_isa(wanted);

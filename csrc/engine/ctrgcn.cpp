@@ -55,7 +55,7 @@ std::vector<Block> read_ctrgcn(const Tensors& trunk, const NetworkSpec& spec, Is
     const int outputs = block.axis("spatial.norm.weight", 0), stride = stride_of(i);
     const bool residual = i > 0;
     blocks.push_back(
-        {read_spatial(block.below("spatial"), inputs, outputs, spec, isa),
+        {read_spatial(block.below("spatial"), inputs, outputs, spec, spatial_isa(i, isa)),
          read_multi_scale(block, inputs, outputs, stride, residual, spec.variant == "pyskl", isa), inputs,
          outputs, stride, residual});
     inputs = outputs;

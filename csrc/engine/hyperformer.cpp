@@ -66,7 +66,7 @@ std::vector<Block> read_hyperformer(const Tensors& trunk, const NetworkSpec& spe
   for (int i = 0; i < kBlocks; ++i) {
     const Tensors block = trunk.below(std::to_string(i));
     const int width = block.axis("spatial.project.weight", 0), stride = stride_of(i);
-    blocks.push_back({read_attention(block.below("spatial"), inputs, width, spec, isa),
+    blocks.push_back({read_attention(block.below("spatial"), inputs, width, spec, spatial_isa(i, isa)),
                       read_multi_scale(block, inputs, width, stride, true, false, isa), inputs, width, stride,
                       true});
     inputs = width;

@@ -40,6 +40,10 @@ std::vector<Block> read_hyperformer(const Tensors& trunk, const NetworkSpec& spe
 MultiScaleTemporal read_multi_scale(const Tensors& block, int inputs, int channels, int stride, bool residual,
                                     bool relu_before, Isa isa);
 
+// The first block's graph convolution reads coordinates: bfloat16 would round them to millimetres, and saves
+// nothing on three channels.
+inline Isa spatial_isa(int block, Isa isa) { return block == 0 ? float32_isa(isa) : isa; }
+
 constexpr int kBlocks = 10;
 inline int stride_of(int block) { return block == 4 || block == 7 ? 2 : 1; }
 

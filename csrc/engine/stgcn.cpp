@@ -91,9 +91,10 @@ std::vector<Block> read_stgcn(const Tensors& trunk, const NetworkSpec& spec, Isa
     const int outputs = block.axis("spatial.norm.weight", 0), stride = stride_of(i);
     std::vector<float> graph = spatial.get("importance", {subsets, joints, joints});
     for (std::size_t k = 0; k < graph.size(); ++k) graph[k] *= adjacency[k];
-    blocks.push_back({original ? read_partition(spatial, inputs, outputs, graph, subsets, joints, isa)
-                               : read_mixed(spatial, inputs, outputs, graph, subsets, joints, isa),
-                      read_taps(block, inputs, outputs, stride, i > 0, isa), inputs, outputs, stride, i > 0});
+    blocks.push_back(
+        {original ? read_partition(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa))
+                  : read_mixed(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa)),
+         read_taps(block, inputs, outputs, stride, i > 0, isa), inputs, outputs, stride, i > 0});
     inputs = outputs;
   }
   return blocks;
@@ -116,7 +117,7 @@ std::vector<Block> read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, I
         for (int v = 0; v < joints; ++v) graph[at((s * joints + v) * joints + w)] *= scale;
       }
     }
-    blocks.push_back({read_mixed(spatial, inputs, outputs, graph, subsets, joints, isa),
+    blocks.push_back({read_mixed(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa)),
                       read_taps(block, inputs, outputs, stride, i > 0, isa), inputs, outputs, stride, i > 0});
     inputs = outputs;
   }

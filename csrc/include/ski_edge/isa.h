@@ -28,6 +28,9 @@ std::string why_not(Isa isa);
 // The bfloat16 one of this architecture.
 Isa bf16_isa();
 
+// The float32 one that a bfloat16 one is built on; itself for the others.
+Isa float32_isa(Isa isa);
+
 // The fastest in float32 that runs here, or the one that the environment variable SKI_EDGE_ISA names.
 // Throws BadInput when that is not known or does not run.
 Isa best_isa();
