@@ -133,7 +133,8 @@ SPECS = {
 }
 
 
-@pytest.fixture(scope="module", params=["ntu", pytest.param("ucla", marks=pytest.mark.slow)])
+# Exports take their time: `make test` has the shipped bundle, these two are for `make test-all`.
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ("ntu", "ucla")])
 def bundle(request, tmp_path_factory) -> Path:
     """A tiny network with random weights whose norms and gates are as lively as trained ones."""
     import torch
