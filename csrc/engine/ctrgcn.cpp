@@ -6,7 +6,8 @@ namespace ski_edge {
 
 namespace {
 
-CtrGc read_spatial(const Tensors& spatial, int inputs, int outputs, const NetworkSpec& spec, Isa isa) {
+void read_spatial(const Tensors& spatial, int inputs, int outputs, const NetworkSpec& spec,
+                  BlockMaker& make) {
   const int subsets = spatial.axis("adjacency", 0), joints = spec.joints;
   const int relations = spatial.axis("relation.weight", 0) / (2 * subsets);
   const std::vector<float> relation = spatial.get("relation.weight", {2 * subsets * relations, inputs, 1, 1});
@@ -40,27 +41,25 @@ CtrGc read_spatial(const Tensors& spatial, int inputs, int outputs, const Networ
   w.expand = expand.data(), w.expand_bias = expand_bias.data();
   w.adjacency = adjacency.data(), w.shift = shift.data();
   w.value = value.weight.data(), w.value_bias = value.bias.data();
-  return CtrGc(w, isa);
+  make.spatial(w);
 }
 
 }  // namespace
 
-std::vector<Block> read_ctrgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa) {
+int read_ctrgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make) {
   check(spec.variant == "original" || spec.variant == "pyskl",
         "ctrgcn: variant must be original or pyskl, got '", spec.variant, "'");
-  std::vector<Block> blocks;
   int inputs = 3;
   for (int i = 0; i < kBlocks; ++i) {
     const Tensors block = trunk.below(std::to_string(i));
     const int outputs = block.axis("spatial.norm.weight", 0), stride = stride_of(i);
     const bool residual = i > 0;
-    blocks.push_back(
-        {read_spatial(block.below("spatial"), inputs, outputs, spec, spatial_isa(i, isa)),
-         read_multi_scale(block, inputs, outputs, stride, residual, spec.variant == "pyskl", isa), inputs,
-         outputs, stride, residual});
+    read_spatial(block.below("spatial"), inputs, outputs, spec, make);
+    read_multi_scale(block, inputs, outputs, stride, residual, spec.variant == "pyskl", make);
+    make.block(inputs, outputs, stride, residual);
     inputs = outputs;
   }
-  return blocks;
+  return inputs;
 }
 
 }  // namespace ski_edge

@@ -8,8 +8,8 @@ namespace ski_edge {
 
 namespace {
 
-HyperedgeAttention read_attention(const Tensors& spatial, int inputs, int width, const NetworkSpec& spec,
-                                  Isa isa) {
+void read_attention(const Tensors& spatial, int inputs, int width, const NetworkSpec& spec,
+                    BlockMaker& make) {
   const int joints = spec.joints, heads = spatial.axis("group_weight", 0);
   const int hops = spatial.axis("hop_features", 0);
   std::vector<float> qkv = spatial.get("qkv.weight", {3 * width, inputs, 1, 1});
@@ -50,28 +50,27 @@ HyperedgeAttention read_attention(const Tensors& spatial, int inputs, int width,
   w.project = project.data(), w.project_bias = project_bias.data();
   w.group_of = spec.group_of.data(), w.hop_of = spec.hop_of.data();
   w.gain = spatial.get("gain", {1})[0];
-  return HyperedgeAttention(w, isa);
+  make.spatial(w);
 }
 
 }  // namespace
 
-std::vector<Block> read_hyperformer(const Tensors& trunk, const NetworkSpec& spec, Isa isa) {
+int read_hyperformer(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make) {
   const auto joints = static_cast<std::size_t>(spec.joints);
   check(spec.group_of.size() == joints, "hyperformer: group_of must name a group for each of ", joints,
         " joints, got ", spec.group_of.size());
   check(spec.hop_of.size() == joints * joints, "hyperformer: hop_of must be ", joints, " x ", joints,
         ", got ", spec.hop_of.size(), " numbers");
-  std::vector<Block> blocks;
   int inputs = 3;
   for (int i = 0; i < kBlocks; ++i) {
     const Tensors block = trunk.below(std::to_string(i));
     const int width = block.axis("spatial.project.weight", 0), stride = stride_of(i);
-    blocks.push_back({read_attention(block.below("spatial"), inputs, width, spec, spatial_isa(i, isa)),
-                      read_multi_scale(block, inputs, width, stride, true, false, isa), inputs, width, stride,
-                      true});
+    read_attention(block.below("spatial"), inputs, width, spec, make);
+    read_multi_scale(block, inputs, width, stride, true, false, make);
+    make.block(inputs, width, stride, true);
     inputs = width;
   }
-  return blocks;
+  return inputs;
 }
 
 }  // namespace ski_edge

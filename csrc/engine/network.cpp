@@ -1,5 +1,7 @@
 #include "engine/network.h"
 
+#include <optional>
+
 #include "ski_edge/check.h"
 
 namespace ski_edge {
@@ -14,8 +16,8 @@ std::string why_not_engine(const std::string& model) {
   return "the native engine has no network called " + model;
 }
 
-MultiScaleTemporal read_multi_scale(const Tensors& block, int inputs, int channels, int stride, bool residual,
-                                    bool relu_before, Isa isa) {
+void read_multi_scale(const Tensors& block, int inputs, int channels, int stride, bool residual,
+                      bool relu_before, BlockMaker& make) {
   const Tensors temporal = block.below("temporal");
   const int width = channels / 4;
   const Folded reduce =
@@ -51,10 +53,50 @@ MultiScaleTemporal read_multi_scale(const Tensors& block, int inputs, int channe
     skip = read_conv_norm(block.below("skip"), channels, inputs);
     w.skip = skip.weight.data(), w.skip_bias = skip.bias.data();
   }
-  return MultiScaleTemporal(w, isa);
+  make.temporal(w);
 }
 
+namespace {
+
+class CpuBlocks final : public BlockMaker {
+ public:
+  explicit CpuBlocks(Isa isa) : isa_(isa) {}
+  void spatial(const CtrGcWeights& weights) override { spatial_ = CtrGc(weights, spatial_isa()); }
+  void spatial(const GraphConvWeights& weights) override { spatial_ = GraphConv(weights, spatial_isa()); }
+  void spatial(const HyperedgeAttentionWeights& weights) override {
+    spatial_ = HyperedgeAttention(weights, spatial_isa());
+  }
+  void temporal(const MultiScaleTemporalWeights& weights) override {
+    temporal_ = MultiScaleTemporal(weights, isa_);
+  }
+  void temporal(const TapsConvWeights& weights) override { temporal_ = TapsConv(weights, isa_); }
+  void block(int inputs, int outputs, int stride, bool residual) override {
+    made.push_back({std::move(*spatial_), std::move(*temporal_), inputs, outputs, stride, residual});
+  }
+
+  std::vector<Block> made;
+
+ private:
+  // The first block's graph convolution reads coordinates: bfloat16 would round them to millimetres, and
+  // saves nothing on three channels.
+  Isa spatial_isa() const { return made.empty() ? float32_isa(isa_) : isa_; }
+
+  Isa isa_;
+  std::optional<std::variant<CtrGc, GraphConv, HyperedgeAttention>> spatial_;
+  std::optional<std::variant<MultiScaleTemporal, TapsConv>> temporal_;
+};
+
+}  // namespace
+
 Network read_network(const SafeTensors& file, const NetworkSpec& spec, Isa isa) {
+  CpuBlocks blocks(isa);
+  Network network;
+  static_cast<Ends&>(network) = read_network(file, spec, blocks);
+  network.blocks = std::move(blocks.made);
+  return network;
+}
+
+Ends read_network(const SafeTensors& file, const NetworkSpec& spec, BlockMaker& make) {
   const std::string reason = why_not_engine(spec.model);
   check(reason.empty(), reason);
   check(spec.joints >= 1 && spec.joints <= 256, "joints must be 1 to 256, got ", spec.joints);
@@ -62,11 +104,11 @@ Network read_network(const SafeTensors& file, const NetworkSpec& spec, Isa isa) 
   check(spec.classes >= 1 && spec.classes <= 100000, "classes must be 1 to 100000, got ", spec.classes);
   const Tensors all(file, "");
   const Tensors trunk = all.below("trunk");
-  Network network;
-  network.blocks = spec.model == "ctrgcn"    ? read_ctrgcn(trunk, spec, isa)
-                   : spec.model == "stgcn"   ? read_stgcn(trunk, spec, isa)
-                   : spec.model == "ctrsgcn" ? read_ctrsgcn(trunk, spec, isa)
-                                             : read_hyperformer(trunk, spec, isa);
+  Ends network;
+  network.features = spec.model == "ctrgcn"    ? read_ctrgcn(trunk, spec, make)
+                     : spec.model == "stgcn"   ? read_stgcn(trunk, spec, make)
+                     : spec.model == "ctrsgcn" ? read_ctrsgcn(trunk, spec, make)
+                                               : read_hyperformer(trunk, spec, make);
   // ST-GCN's original form has one set of input statistics for all slots.
   const int shared = spec.joints * 3, slots = all.axis("input_norm.weight", 0) == shared ? 1 : spec.persons;
   const Affine norm = read_norm(all.below("input_norm"), slots * shared);
@@ -77,7 +119,6 @@ Network read_network(const SafeTensors& file, const NetworkSpec& spec, Isa isa) 
     network.shift.insert(network.shift.end(), norm.shift.begin() + first,
                          norm.shift.begin() + first + shared);
   }
-  network.features = network.blocks.back().outputs;
   network.head = all.get("head.weight", {spec.classes, network.features});
   network.head_bias = all.get("head.bias", {spec.classes});
   return network;

@@ -13,36 +13,51 @@
 
 namespace ski_edge {
 
-// relu(temporal(spatial(x)) + skip(x)), [N, C, V, T] -> [N, C', V, T'].
+// Takes a network apart block by block: a device makes its ops of what it is given. Tensors of the weights
+// live until the call returns. Per block: one spatial op, one temporal op, `block`.
+class BlockMaker {
+ public:
+  virtual ~BlockMaker() = default;
+  virtual void spatial(const CtrGcWeights& weights) = 0;
+  virtual void spatial(const GraphConvWeights& weights) = 0;
+  virtual void spatial(const HyperedgeAttentionWeights& weights) = 0;
+  virtual void temporal(const MultiScaleTemporalWeights& weights) = 0;
+  virtual void temporal(const TapsConvWeights& weights) = 0;
+  // relu(temporal(spatial(x)) + skip(x)), [N, inputs, V, T] -> [N, outputs, V, T / stride].
+  virtual void block(int inputs, int outputs, int stride, bool residual) = 0;
+};
+
+// What a network is besides its blocks.
+struct Ends {
+  std::vector<float> scale, shift;     // of the input, [M, V, 3]
+  std::vector<float> head, head_bias;  // [classes, features], [classes]
+  int features = 0;
+};
+
+// Hands all blocks to `make`, in order.
+Ends read_network(const SafeTensors& file, const NetworkSpec& spec, BlockMaker& make);
+
+// Blocks of each family; give the width of the last.
+int read_ctrgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make);
+int read_stgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make);
+int read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make);
+int read_hyperformer(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make);
+
+// The multi-scale temporal convolution of block `block`, with its residual.
+void read_multi_scale(const Tensors& block, int inputs, int channels, int stride, bool residual,
+                      bool relu_before, BlockMaker& make);
+
+// Ops of the CPU.
 struct Block {
   std::variant<CtrGc, GraphConv, HyperedgeAttention> spatial;
   std::variant<MultiScaleTemporal, TapsConv> temporal;
   int inputs, outputs, stride;
   bool residual;
 };
-
-struct Network {
-  std::vector<float> scale, shift;  // of the input, [M, V, 3]
+struct Network : Ends {
   std::vector<Block> blocks;
-  std::vector<float> head, head_bias;  // [classes, features], [classes]
-  int features = 0;
 };
-
 Network read_network(const SafeTensors& file, const NetworkSpec& spec, Isa isa);
-
-// Blocks of each family; `width` is the output of the first block.
-std::vector<Block> read_ctrgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa);
-std::vector<Block> read_stgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa);
-std::vector<Block> read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa);
-std::vector<Block> read_hyperformer(const Tensors& trunk, const NetworkSpec& spec, Isa isa);
-
-// The multi-scale temporal convolution of block `block`, with its residual.
-MultiScaleTemporal read_multi_scale(const Tensors& block, int inputs, int channels, int stride, bool residual,
-                                    bool relu_before, Isa isa);
-
-// The first block's graph convolution reads coordinates: bfloat16 would round them to millimetres, and saves
-// nothing on three channels.
-inline Isa spatial_isa(int block, Isa isa) { return block == 0 ? float32_isa(isa) : isa; }
 
 constexpr int kBlocks = 10;
 inline int stride_of(int block) { return block == 4 || block == 7 ? 2 : 1; }

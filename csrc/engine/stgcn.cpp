@@ -11,8 +11,8 @@ namespace {
 std::size_t at(long i) { return static_cast<std::size_t>(i); }
 
 // relu(norm(sum over subsets of value_k(x) @ A_k)).
-GraphConv read_partition(const Tensors& spatial, int inputs, int outputs, std::vector<float> graph,
-                         int subsets, int joints, Isa isa) {
+void read_partition(const Tensors& spatial, int inputs, int outputs, const std::vector<float>& graph,
+                    int subsets, int joints, BlockMaker& make) {
   const Affine norm = read_norm(spatial.below("norm"), outputs);
   Affine repeated;
   for (int s = 0; s < subsets; ++s) {
@@ -25,13 +25,13 @@ GraphConv read_partition(const Tensors& spatial, int inputs, int outputs, std::v
   w.inputs = inputs, w.outputs = outputs, w.subsets = subsets, w.joints = joints;
   w.graph = graph.data(), w.value = value.weight.data(), w.value_bias = value.bias.data(),
   w.shift = norm.shift.data();
-  return GraphConv(w, isa);
+  make.spatial(w);
 }
 
 // relu(norm(sum over subsets of conv_k(x @ A_k) + bias) + shortcut): the subsets' convolutions lie side by
 // side.
-GraphConv read_mixed(const Tensors& spatial, int inputs, int outputs, const std::vector<float>& graph,
-                     int subsets, int joints, Isa isa) {
+void read_mixed(const Tensors& spatial, int inputs, int outputs, const std::vector<float>& graph, int subsets,
+                int joints, BlockMaker& make) {
   const std::vector<float> conv = spatial.get("conv.weight", {outputs, subsets * inputs, 1, 1});
   const std::vector<float> bias = spatial.get("bias", {subsets, outputs});
   const Affine norm = read_norm(spatial.below("norm"), outputs);
@@ -55,10 +55,10 @@ GraphConv read_mixed(const Tensors& spatial, int inputs, int outputs, const std:
   }
   w.inputs = inputs, w.outputs = outputs, w.subsets = subsets, w.joints = joints;
   w.graph = graph.data(), w.value = value.data(), w.value_bias = none.data(), w.shift = shift.data();
-  return GraphConv(w, isa);
+  make.spatial(w);
 }
 
-TapsConv read_taps(const Tensors& block, int inputs, int outputs, int stride, bool residual, Isa isa) {
+void read_taps(const Tensors& block, int inputs, int outputs, int stride, bool residual, BlockMaker& make) {
   const Tensors conv = block.below("temporal.conv");
   const int taps = conv.axis("weight", 2);
   Folded folded = fold(conv.get("weight", {outputs, outputs, taps, 1}), conv.get("bias", {outputs}),
@@ -72,18 +72,17 @@ TapsConv read_taps(const Tensors& block, int inputs, int outputs, int stride, bo
     w.skip = skip.weight.data();
   }
   w.weight = folded.weight.data(), w.bias = folded.bias.data();
-  return TapsConv(w, isa);
+  make.temporal(w);
 }
 
 }  // namespace
 
-std::vector<Block> read_stgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa) {
+int read_stgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make) {
   const bool original = spec.variant == "original";
   check(original || spec.variant == "continual", "stgcn: variant must be original or continual, got '",
         spec.variant, "'");
   const int joints = spec.joints, subsets = trunk.axis("adjacency", 0);
   const std::vector<float> adjacency = trunk.get("adjacency", {subsets, joints, joints});
-  std::vector<Block> blocks;
   int inputs = 3;
   for (int i = 0; i < kBlocks; ++i) {
     const Tensors block = trunk.below("blocks." + std::to_string(i));
@@ -91,17 +90,16 @@ std::vector<Block> read_stgcn(const Tensors& trunk, const NetworkSpec& spec, Isa
     const int outputs = block.axis("spatial.norm.weight", 0), stride = stride_of(i);
     std::vector<float> graph = spatial.get("importance", {subsets, joints, joints});
     for (std::size_t k = 0; k < graph.size(); ++k) graph[k] *= adjacency[k];
-    blocks.push_back(
-        {original ? read_partition(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa))
-                  : read_mixed(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa)),
-         read_taps(block, inputs, outputs, stride, i > 0, isa), inputs, outputs, stride, i > 0});
+    const auto read_spatial = original ? read_partition : read_mixed;
+    read_spatial(spatial, inputs, outputs, graph, subsets, joints, make);
+    read_taps(block, inputs, outputs, stride, i > 0, make);
+    make.block(inputs, outputs, stride, i > 0);
     inputs = outputs;
   }
-  return blocks;
+  return inputs;
 }
 
-std::vector<Block> read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, Isa isa) {
-  std::vector<Block> blocks;
+int read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, BlockMaker& make) {
   int inputs = 3;
   for (int i = 0; i < kBlocks; ++i) {
     const Tensors block = trunk.below(std::to_string(i));
@@ -117,11 +115,12 @@ std::vector<Block> read_ctrsgcn(const Tensors& trunk, const NetworkSpec& spec, I
         for (int v = 0; v < joints; ++v) graph[at((s * joints + v) * joints + w)] *= scale;
       }
     }
-    blocks.push_back({read_mixed(spatial, inputs, outputs, graph, subsets, joints, spatial_isa(i, isa)),
-                      read_taps(block, inputs, outputs, stride, i > 0, isa), inputs, outputs, stride, i > 0});
+    read_mixed(spatial, inputs, outputs, graph, subsets, joints, make);
+    read_taps(block, inputs, outputs, stride, i > 0, make);
+    make.block(inputs, outputs, stride, i > 0);
     inputs = outputs;
   }
-  return blocks;
+  return inputs;
 }
 
 }  // namespace ski_edge
