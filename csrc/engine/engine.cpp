@@ -5,15 +5,13 @@
 #include <cstring>
 #include <map>
 
+#include "engine/clips.h"
 #include "engine/network.h"
 #include "ski_edge/check.h"
 
 namespace ski_edge {
 
 namespace {
-
-// Nine hours at 30 frames per second; sizes of activations stay far inside what an int counts.
-constexpr long kMostEngineFrames = 1 << 20;
 
 template <class Op, class Call>
 auto visit(Op& op, const Call& call) {
@@ -129,28 +127,6 @@ struct Engine::Parts {
   }
 };
 
-namespace {
-
-// Whether a slot holds nothing but zeros. Refuses numbers that are none: a ReLU would quietly make zeros of
-// them.
-bool is_empty(const ClipView& x, const Body& body) {
-  const float* from = x.data + body.clip * x.clip_step + body.slot * x.person_step;
-  bool empty = true, finite = true;
-  for (long c = 0; c < 3; ++c) {
-    for (long t = 0; t < x.frames; ++t) {
-      for (long v = 0; v < x.joints; ++v) {
-        const float value = from[c * x.coordinate_step + t * x.frame_step + v * x.joint_step];
-        empty = empty && value == 0.0f;
-        finite = finite && std::isfinite(value);
-      }
-    }
-  }
-  check(finite, "body ", body.slot, " of clip ", body.clip, " holds NaN or infinity; give finite numbers");
-  return empty;
-}
-
-}  // namespace
-
 Engine::Engine(const std::string& weights, const NetworkSpec& spec, const EngineOptions& options)
     : parts_(std::make_unique<Parts>(weights, spec, options)) {}
 Engine::~Engine() = default;
@@ -197,10 +173,7 @@ void Engine::Parts::finish(long clip, float* logits, float* features) {
 
 void Engine::run(const ClipView& x, float* logits, float* features) {
   Parts& p = *parts_;
-  check(x.joints == p.spec.joints && x.persons == p.spec.persons, "a clip must be [N, 3, T, ", p.spec.joints,
-        ", ", p.spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
-  check(x.frames >= 1 && x.frames <= kMostEngineFrames, "a clip must have 1 to ", kMostEngineFrames,
-        " frames, got ", x.frames);
+  check_clips(x, p.spec);
   p.sum.assign(static_cast<std::size_t>(p.network.features), 0.0f);
   p.waiting.clear();
   // Bodies of several clips go through the network together.

@@ -1,0 +1,323 @@
+// The matrix product under every kernel: rows of A times columns of B, 16 x 8 sums per warp and step of 16,
+// sums in float32.
+//
+// The order of k inside a step of 16 is free as long as A and B agree. Lane (g, q) = (lane / 4, lane % 4)
+// takes k = 4 q to 4 q + 3: its numbers of a column lie side by side, one load of 8 bytes, and `packed_index`
+// stores a matrix so that a lane's eight numbers are one load of 16. No shared memory, no ldmatrix.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "cuda/block.h"
+
+namespace ski_edge::cuda {
+
+using Half = __half;
+using Bfloat16 = __nv_bfloat16;
+
+SKI_EDGE_HD float to_float(float x) { return x; }
+SKI_EDGE_HD float to_float(Half x) { return __half2float(x); }
+SKI_EDGE_HD float to_float(Bfloat16 x) { return __bfloat162float(x); }
+template <class T>
+SKI_EDGE_HD T from_float(float x);
+template <>
+SKI_EDGE_HD float from_float<float>(float x) {
+  return x;
+}
+template <>
+SKI_EDGE_HD Half from_float<Half>(float x) {
+  return __float2half_rn(x);
+}
+template <>
+SKI_EDGE_HD Bfloat16 from_float<Bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+
+// Four neighbours along k.
+template <class T>
+struct alignas(4 * sizeof(T)) Quad {
+  T x[4];
+};
+using FourFloats = Quad<float>;
+// What a lane holds of a column's step, and of 16 x 16 numbers: four of row g, then four of row g + 8. As
+// words, or the compiler takes numbers of 16 bits apart and together again.
+template <class T>
+struct alignas(4 * sizeof(T)) LaneColumn {
+  unsigned words[sizeof(T)];
+};
+template <class T>
+struct alignas(16) LaneRows {
+  unsigned words[2 * sizeof(T)];
+};
+template <class Words, class T>
+SKI_EDGE_HD Words load_words(const T* from) {
+  return *reinterpret_cast<const Words*>(from);
+}
+
+// Where element (row, k) of a matrix of `steps` * 16 columns lies when it is packed; tiles of 16 rows by 16
+// columns.
+constexpr int kTileNumbers = 256;
+SKI_EDGE_HD constexpr int packed_index(int row, int k, int steps) {
+  return ((row / 16) * steps + k / 16) * kTileNumbers + (row % 8 * 4 + k % 16 / 4) * 8 + row / 8 % 2 * 4 +
+         k % 4;
+}
+
+// Numbers from one row to the next in shared memory such that a warp's loads meet no bank twice: halves are
+// read 8 bytes by 16 lanes at a time, floats 16 bytes by 8.
+SKI_EDGE_HD constexpr int pitch(int columns) {
+  const int units = ceil_div(columns, 16);  // of 32 bytes of halves, 64 of floats: an odd number of them
+  return (units % 2 == 0 ? units + 1 : units) * 16;
+}
+
+// A packed matrix, from some tile row on; a tile row is `tile_step` numbers long.
+template <class T>
+struct Packed {
+  const T* tiles;
+  long tile_step;
+
+  SKI_EDGE_HD T at(int row, int k) const {
+    return tiles[row / 16 * tile_step + packed_index(row % 16, k, 0)];
+  }
+  template <int MT>
+  struct Lanes {
+    const T* from[MT];
+    SKI_EDGE_HD Lanes(const Packed& a, int lane) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) from[m] = a.tiles + m * a.tile_step + lane * 8;
+    }
+    SKI_EDGE_HD LaneRows<T> rows(int m, int step) const {
+      return load_words<LaneRows<T>>(from[m] + step * kTileNumbers);
+    }
+  };
+};
+
+// Rows of A as a function that says where each begins.
+template <class T, class Row>
+struct Loose {
+  Row row;
+
+  SKI_EDGE_HD T at(int row_index, int k) const { return row(row_index)[k]; }
+  template <int MT>
+  struct Lanes {
+    const T *low[MT], *high[MT];
+    SKI_EDGE_HD Lanes(const Loose& a, int lane) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) {
+        low[m] = a.row(m * 16 + lane / 4) + lane % 4 * 4;
+        high[m] = a.row(m * 16 + lane / 4 + 8) + lane % 4 * 4;
+      }
+    }
+    SKI_EDGE_HD LaneRows<T> rows(int m, int step) const {
+      const LaneColumn<T> first = load_words<LaneColumn<T>>(low[m] + step * 16);
+      const LaneColumn<T> second = load_words<LaneColumn<T>>(high[m] + step * 16);
+      LaneRows<T> both;
+      SKI_EDGE_UNROLL(4)
+      for (unsigned i = 0; i < sizeof(T); ++i)
+        both.words[i] = first.words[i], both.words[sizeof(T) + i] = second.words[i];
+      return both;
+    }
+  };
+};
+template <class T, class Row>
+SKI_EDGE_HD Loose<T, Row> loose(const Row& row) {
+  return {row};
+}
+
+struct Zero {
+  SKI_EDGE_HD float operator()(int) const { return 0; }
+};
+
+#ifdef __CUDACC__
+template <class T>
+__device__ __forceinline__ float number(const unsigned* words, int i) {
+  if constexpr (sizeof(T) == 4) {
+    return __uint_as_float(words[i]);
+  } else {
+    return to_float(reinterpret_cast<const T*>(words)[i]);
+  }
+}
+
+// c += a b for one step of 16: on tensor cores where the device has them for T.
+template <class T>
+__device__ __forceinline__ void multiply_lanes(float (&c)[4], const LaneRows<T>& a, const LaneColumn<T>& b) {
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int lane = threadIdx.x % 32;
+      const float low = __shfl_sync(~0u, number<T>(a.words, e), lane / 4 * 4 + q);
+      const float high = __shfl_sync(~0u, number<T>(a.words, 4 + e), lane / 4 * 4 + q);
+      const float left = __shfl_sync(~0u, number<T>(b.words, e), lane % 4 * 8 + q);
+      const float right = __shfl_sync(~0u, number<T>(b.words, e), lane % 4 * 8 + 4 + q);
+      c[0] += low * left, c[1] += low * right, c[2] += high * left, c[3] += high * right;
+    }
+  }
+}
+#if __CUDA_ARCH__ >= 750
+template <>
+__device__ __forceinline__ void multiply_lanes<Half>(float (&c)[4], const LaneRows<Half>& a,
+                                                     const LaneColumn<Half>& b) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a.words[0]), "r"(a.words[2]), "r"(a.words[1]), "r"(a.words[3]), "r"(b.words[0]), "r"(b.words[1]));
+#else
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a.words[i]), "r"(a.words[2 + i]), "r"(b.words[i]));
+  }
+#endif
+}
+#endif
+#if __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ void multiply_lanes<Bfloat16>(float (&c)[4], const LaneRows<Bfloat16>& a,
+                                                         const LaneColumn<Bfloat16>& b) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a.words[0]), "r"(a.words[2]), "r"(a.words[1]), "r"(a.words[3]), "r"(b.words[0]), "r"(b.words[1]));
+}
+
+// float32 as the sum of two tf32: high * high + high * low + low * high leaves out 2^-22 of a product.
+__device__ __forceinline__ void split(unsigned x, unsigned& high, unsigned& low) {
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(high) : "f"(__uint_as_float(x)));
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(low) : "f"(__uint_as_float(x) - __uint_as_float(high)));
+}
+__device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <>
+__device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneRows<float>& a,
+                                                      const LaneColumn<float>& b) {
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    unsigned high[4], low[4], b_high[2], b_low[2];
+    split(a.words[i], high[0], low[0]), split(a.words[4 + i], high[1], low[1]);
+    split(a.words[i + 1], high[2], low[2]), split(a.words[5 + i], high[3], low[3]);
+    split(b.words[i], b_high[0], b_low[0]), split(b.words[i + 1], b_high[1], b_low[1]);
+    multiply_tf32(c, low, b_high);
+    multiply_tf32(c, high, b_low);
+    multiply_tf32(c, high, b_high);
+  }
+}
+#endif
+#endif
+
+// Sums of MT x NT tiles. On the host one object holds them all; on the device each lane of a warp holds its
+// four of every tile, and all lanes of the warp must call together.
+template <class T, int MT, int NT>
+class Tile {
+ public:
+  // Sums begin at start(row).
+  template <class Start>
+  SKI_EDGE_HD explicit Tile(const Start& start) {
+#ifdef __CUDA_ARCH__
+#pragma unroll
+    for (int m = 0; m < MT; ++m) {
+      const int row = m * 16 + threadIdx.x % 32 / 4;
+      const float low = start(row), high = start(row + 8);
+#pragma unroll
+      for (int n = 0; n < NT; ++n) {
+        sums_[m][n][0] = sums_[m][n][1] = low;
+        sums_[m][n][2] = sums_[m][n][3] = high;
+      }
+    }
+#else
+    for (int row = 0; row < MT * 16; ++row)
+      for (int n = 0; n < NT * 8; ++n) sums_[row * NT * 8 + n] = start(row);
+#endif
+  }
+
+  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT, and offset(step) how
+  // far from there a step is. One loop of few instructions: a kernel runs most of its code once, and code
+  // that is not in the instruction cache costs more than what it does. Loads of kBatch steps are under way
+  // together.
+  template <class A, class Column, class Offset>
+  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column, const Offset& offset) {
+#ifdef __CUDA_ARCH__
+    constexpr int kBatch = sizeof(T) == 2 ? 4 : 2;
+    const int lane = threadIdx.x % 32;
+    const T* from[NT];
+#pragma unroll
+    for (int n = 0; n < NT; ++n) from[n] = column(n * 8 + lane / 4) + lane % 4 * 4;
+    const typename A::template Lanes<MT> lanes(a, lane);
+#pragma unroll 1
+    for (int begin = 0; begin < steps; begin += kBatch) {
+      LaneRows<T> rows[kBatch][MT];
+      LaneColumn<T> columns[kBatch][NT];
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const bool some = begin + i < steps;
+        const int at = offset(begin + i);
+#pragma unroll
+        for (int m = 0; m < MT; ++m) rows[i][m] = some ? lanes.rows(m, begin + i) : LaneRows<T>{};
+#pragma unroll
+        for (int n = 0; n < NT; ++n) {
+          columns[i][n] = some ? load_words<LaneColumn<T>>(from[n] + at) : LaneColumn<T>{};
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i)
+#pragma unroll
+        for (int m = 0; m < MT; ++m)
+#pragma unroll
+          for (int n = 0; n < NT; ++n) multiply_lanes<T>(sums_[m][n], rows[i][m], columns[i][n]);
+    }
+#else
+    for (int row = 0; row < MT * 16; ++row)
+      for (int n = 0; n < NT * 8; ++n) {
+        const T* const from = column(n);
+        float sum = sums_[row * NT * 8 + n];
+        for (int k = 0; k < steps * 16; ++k)
+          sum += to_float(a.at(row, k)) * to_float(from[offset(k / 16) + k % 16]);
+        sums_[row * NT * 8 + n] = sum;
+      }
+#endif
+  }
+  template <class A, class Column>
+  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
+    multiply(a, steps, column, [](int step) { return step * 16; });
+  }
+
+  // f(row, place(column), sum) for all of them but for columns whose place is negative.
+  template <class Place, class F>
+  SKI_EDGE_HD void each(const Place& place, const F& f) const {
+#ifdef __CUDA_ARCH__
+    const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+#pragma unroll
+    for (int n = 0; n < NT; ++n)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int at = place(n * 8 + 2 * q + i);
+        if (at < 0) continue;
+#pragma unroll
+        for (int m = 0; m < MT; ++m) {
+          f(m * 16 + g, at, sums_[m][n][i]);
+          f(m * 16 + g + 8, at, sums_[m][n][i + 2]);
+        }
+      }
+#else
+    for (int n = 0; n < NT * 8; ++n) {
+      const int at = place(n);
+      for (int row = 0; row < MT * 16 && at >= 0; ++row) f(row, at, sums_[row * NT * 8 + n]);
+    }
+#endif
+  }
+
+ private:
+#ifdef __CUDA_ARCH__
+  float sums_[MT][NT][4];
+#else
+  float sums_[MT * 16 * NT * 8];
+#endif
+};
+
+}  // namespace ski_edge::cuda
