@@ -1,5 +1,5 @@
 // double and float change places exactly where the numpy code changes them, so that both round alike.
-#include "engine/prepare.h"
+#include "ski_edge/prepare.h"
 
 #include <algorithm>
 #include <array>
