@@ -12,6 +12,7 @@
 
 #include "bindings/bindings.h"
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 #include "ski_edge/ops/ctr_gc.h"
 #include "ski_edge/ops/graph_conv.h"
 #include "ski_edge/ops/hyperedge_attention.h"
@@ -41,9 +42,11 @@ const float* tensor(const Array& array, const char* name, std::initializer_list<
   return array.data();
 }
 
+// A size that weights alone tell. The op knows its own limits; this one is for products of two sizes.
 int size_of(const Array& array, const char* name, py::ssize_t axis) {
-  check(axis < array.ndim() && array.shape(axis) < (1 << 20), name, " has no axis ", axis,
-        " of a reasonable size");
+  check(axis < array.ndim(), name, " must have an axis ", axis, ", it has ", array.ndim(), " axes");
+  check(array.shape(axis) <= kMostAxis, name, " must have up to ", kMostAxis, " in axis ", axis, ", got ",
+        array.shape(axis));
   return static_cast<int>(array.shape(axis));
 }
 
@@ -53,7 +56,7 @@ class Held {
   Held(const py::array_t<float>& x, const char* name, bool split) {
     check(x.ndim() == 4, name, " must be float32 [N, C, V, T], got ", x.ndim(), " axes");
     // What the ops take at most, checked before anything is sized by it.
-    constexpr py::ssize_t kMost[4] = {1 << 20, 4096, 256, 1 << 20};
+    constexpr py::ssize_t kMost[4] = {kMostBodies, kMostChannels, kMostJoints, kMostFrames};
     for (int axis = 0; axis < 4; ++axis) {
       check(x.shape(axis) >= 1 && x.shape(axis) <= kMost[axis], name, " must have 1 to ", kMost[axis],
             " in axis ", axis, ", got ", x.shape(axis));
@@ -244,7 +247,11 @@ void bind_ops(py::module_& m) {
                    "group_of and hop_of must hold ", v, " and ", v * v, " numbers, got ", group_of.size(),
                    " and ", hop_of.size());
              w.group_of = group_of.data(), w.hop_of = hop_of.data();
-             for (int joint = 0; joint < v; ++joint) w.groups = std::max(w.groups, w.group_of[joint] + 1);
+             for (int joint = 0; joint < v; ++joint) {
+               check(w.group_of[joint] < kMostJoints, "group_of must hold groups below ", kMostJoints,
+                     ", got ", w.group_of[joint]);
+               w.groups = std::max(w.groups, w.group_of[joint] + 1);
+             }
              w.gain = gain;
              return bound(HyperedgeAttention(w, isa_of(isa)), threads, o);
            }),

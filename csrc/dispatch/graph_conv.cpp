@@ -18,10 +18,13 @@ GraphConv::GraphConv(const GraphConvWeights& w, Isa isa)
       shortcut_kind_(w.shortcut) {
   check_size(kOp, "inputs", w.inputs, kMostChannels);
   check_size(kOp, "outputs", w.outputs, kMostChannels);
-  check_size(kOp, "subsets", w.subsets, 16);
+  check_size(kOp, "subsets", w.subsets, kMostSubsets);
   check_size(kOp, "joints", w.joints, kMostJoints);
   check(w.shortcut != Shortcut::identity || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs,
         " to ", w.outputs, " channels needs a convolution");
+  check_given(kOp, "graph", w.graph), check_given(kOp, "shift", w.shift);
+  check_given(kOp, "value", w.value), check_given(kOp, "value_bias", w.value_bias);
+  if (w.shortcut == Shortcut::convolution) check_given(kOp, "shortcut_weight", w.shortcut_weight);
   const PanelFormat format = {kernels_->panel_rows, kernels_->pack};
   for (int s = 0; s < subsets_; ++s) {
     value_.add(w.value + s * outputs_ * inputs_, outputs_, inputs_, format);
@@ -53,7 +56,7 @@ struct GraphConv::Layout {
   static Layout of(const GraphConv& op, const Activation& x, float* workspace, int threads) {
     const int rows = op.kernels_->panel_rows, pack = op.kernels_->pack;
     Pieces pieces(workspace);
-    float* packed = pieces.take(pack == 2 ? product(x.bodies * steps(op.inputs_, 2), x.columns()) : 0);
+    float* packed = pieces.take(pack == 2 ? product(x.bodies, steps(op.inputs_, 2), x.columns()) : 0);
     const std::size_t values = product(rows * op.subsets_ * steps(op.joints_, pack), x.joint_step());
     const Pieces::PerThread scratch = pieces.take_per_thread(values + product(rows, x.columns()), threads);
     return {packed, scratch, pieces.taken()};
@@ -61,6 +64,7 @@ struct GraphConv::Layout {
 };
 
 std::size_t GraphConv::workspace(const Activation& x, int threads) const {
+  check_sizes(kOp, "x", x, inputs_, joints_);
   return Layout::of(*this, x, nullptr, threads).taken;
 }
 
@@ -79,11 +83,12 @@ void GraphConv::run(const Activation& x, const Activation& y, float* workspace, 
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
   if (kernels_->pack == 2) pool.run(x.bodies, [&](int task, int) { kernels_->graph_conv_pack(args, task); });
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
-  pool.run(x.bodies * panels,
+  pool.run(task_count(kOp, {x.bodies, panels}),
            [&](int task, int thread) { kernels_->graph_conv(args, task, layout.scratch[thread]); });
 }
 
 std::size_t GraphConv::step_workspace(int joints, int threads) const {
+  check_size(kOp, "joints", joints, kMostJoints);
   Pieces pieces(nullptr);
   pieces.take_per_thread(product(kernels_->panel_rows * subsets_, padded_frames(joints)), threads);
   return pieces.taken();

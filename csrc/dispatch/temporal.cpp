@@ -29,7 +29,8 @@ void check_time(const char* op, int stride, int taps, int most_taps) {
         ", got ", taps);
 }
 
-// Frames and residual fit x and the stride.
+// Frames and residual fit x and the stride. The kernels read a strided residual's even part, which has the
+// frames of y.
 void check_run(const char* op, const Activation& x, const Activation& residual, const Activation& y,
                int stride, int residual_channels) {
   check(x.split == (stride == 2), op, ": x must be split exactly where the stride is 2, got stride ", stride,
@@ -44,8 +45,9 @@ void check_run(const char* op, const Activation& x, const Activation& residual, 
         "], laid out as x, got ", shape(residual));
 }
 
-// The kernels read a strided residual's even part, which has the frames of y.
-int tasks(const Activation& x, int per_task) { return x.bodies * ((x.joints + per_task - 1) / per_task); }
+int tasks(const char* op, const Activation& x, int per_task) {
+  return task_count(op, {x.bodies, (x.joints + per_task - 1) / per_task});
+}
 
 // Rows of x's columns with zeros around them, see cpu/shifted.h.
 std::size_t shifted_floats(const Activation& x, int rows, int joints) {
@@ -71,6 +73,10 @@ MultiScaleTemporal::MultiScaleTemporal(const MultiScaleTemporalWeights& w, Isa i
   check_size(op, "channels", w.channels, kMostChannels);
   check(w.channels % 4 == 0, op, ": channels must divide by the 4 branches, got ", w.channels);
   check_time(op, w.stride, w.taps, 5);
+  check_given(op, "reduce", w.reduce), check_given(op, "reduce_bias", w.reduce_bias);
+  for (const float* dilated : w.dilated) check_given(op, "dilated", dilated);
+  check_given(op, "point", w.point), check_given(op, "pool_scale", w.pool_scale);
+  check_given(op, "bias", w.bias);
   const PanelFormat rows = {kernels_->panel_rows, kernels_->pack};
   for (int branch = 0; branch < 3; ++branch) {
     reduce_.add(w.reduce + branch * width_ * channels_, width_, channels_, rows);
@@ -80,6 +86,7 @@ MultiScaleTemporal::MultiScaleTemporal(const MultiScaleTemporalWeights& w, Isa i
   skip_bias_ = Floats(product(1, channels_));
   if (w.skip != nullptr) {
     check_size(op, "residual_channels", w.residual_channels, kMostChannels);
+    check_given(op, "skip_bias", w.skip_bias);
     for (int branch = 0; branch < 4; ++branch) {
       skip_.add(w.skip + branch * width_ * residual_channels_, width_, residual_channels_, rows);
     }
@@ -97,6 +104,7 @@ std::size_t MultiScaleTemporal::scratch(const Activation& x, int joints) const {
 }
 
 std::size_t MultiScaleTemporal::workspace(const Activation& x, int threads) const {
+  check_sizes("multi_scale_temporal", "x", x, channels_, x.joints);
   Pieces pieces(nullptr);
   const int joints = joints_per_task((x.frames + stride_ - 1) / stride_, x.joints);
   pieces.take_per_thread(scratch(x, joints), threads);
@@ -121,7 +129,7 @@ void MultiScaleTemporal::run(const Activation& x, const Activation& residual, co
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
   const auto scratch = pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
-  pool.run(tasks(x, args.joints_per_task),
+  pool.run(tasks(op, x, args.joints_per_task),
            [&](int task, int thread) { kernels_->temporal(args, task, scratch[thread]); });
 }
 
@@ -136,6 +144,7 @@ TapsConv::TapsConv(const TapsConvWeights& w, Isa isa)
   check_size(op, "inputs", w.inputs, kMostChannels);
   check_size(op, "outputs", w.outputs, kMostChannels);
   check_time(op, w.stride, w.taps, 9);
+  check_given(op, "weight", w.weight), check_given(op, "bias", w.bias);
   const PanelFormat format = {kernels_->panel_rows, kernels_->pack};
   add_taps(taps_, w.weight, outputs_, inputs_, taps_count_, format);
   if (w.skip != nullptr) {
@@ -151,6 +160,7 @@ std::size_t TapsConv::scratch(const Activation& x, int joints) const {
 }
 
 std::size_t TapsConv::workspace(const Activation& x, int threads) const {
+  check_sizes("taps_conv", "x", x, inputs_, x.joints);
   Pieces pieces(nullptr);
   const int joints = joints_per_task((x.frames + stride_ - 1) / stride_, x.joints);
   pieces.take_per_thread(scratch(x, joints), threads);
@@ -173,7 +183,7 @@ void TapsConv::run(const Activation& x, const Activation& residual, const Activa
   args.joints_per_task = joints_per_task(y.frames, x.joints);
   Pieces pieces(workspace);
   const auto scratch = pieces.take_per_thread(this->scratch(x, args.joints_per_task), pool.threads());
-  pool.run(tasks(x, args.joints_per_task),
+  pool.run(tasks(op, x, args.joints_per_task),
            [&](int task, int thread) { kernels_->taps(args, task, scratch[thread]); });
 }
 
@@ -181,6 +191,9 @@ void TapsConv::step(const FrameActivation* x, const FrameActivation& residual, c
                     ThreadPool& pool) const {
   constexpr const char* op = "taps_conv";
   check(kernels_->pack == 1, op, ": bfloat16 kernels do not run frame by frame");
+  check(y.data != nullptr && y.channels == outputs_ && y.bodies >= 1 && y.joints >= 1 &&
+            y.joints <= kMostJoints,
+        op, ": a step gives ", outputs_, " channels of 1 to ", kMostJoints, " joints");
   const float* frames[9];
   for (int k = 0; k < taps_count_; ++k) {
     check(x[k].data != nullptr && x[k].channels == inputs_ && x[k].joints == y.joints &&
@@ -188,8 +201,6 @@ void TapsConv::step(const FrameActivation* x, const FrameActivation& residual, c
           op, ": frame ", k, " of a step must have ", inputs_, " channels and the joints and bodies of y");
     frames[k] = x[k].data;
   }
-  check(y.data != nullptr && y.channels == outputs_ && y.bodies >= 1 && y.joints >= 1, op, ": a step gives ",
-        outputs_, " channels");
   check(residual.data == nullptr || (residual.channels == residual_channels_ && residual.joints == y.joints &&
                                      residual.bodies == y.bodies),
         op, ": the residual of a step must have ", residual_channels_,

@@ -6,14 +6,13 @@
 #include <map>
 
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge {
 
 namespace {
-
-// Nine hours at 30 frames per second; sizes of activations stay far inside what an int counts.
-constexpr long kMostEngineFrames = 1 << 20;
 
 template <class Op, class Call>
 auto visit(Op& op, const Call& call) {
@@ -50,7 +49,7 @@ struct Engine::Parts {
   std::vector<float> sum;     // of the slots of one clip
 
   Parts(const std::string& weights, const NetworkSpec& given, const EngineOptions& options)
-      : spec(given),
+      : spec(checked(given)),
         network(read_network(SafeTensors::open(weights), given, options.isa)),
         pool(options.threads),
         isa(options.isa) {}
@@ -83,7 +82,12 @@ struct Engine::Parts {
       plan.steps.push_back(step);
     }
     largest = (largest + 15) / 16 * 16;
-    plan.memory = Floats(3 * largest + workspace);
+    try {
+      plan.memory = Floats(3 * largest + workspace);
+    } catch (const std::bad_alloc&) {
+      refuse(bodies_count, " bodies of ", frames, " frames at once need ", (3 * largest + workspace) / 262144,
+             " MB, which this machine does not give; cut the clip");
+    }
     float* buffers[3] = {plan.memory.data(), plan.memory.data() + largest, plan.memory.data() + 2 * largest};
     plan.workspace = plan.memory.data() + 3 * largest;
     for (Plan::Step& step : plan.steps) {
@@ -197,10 +201,11 @@ void Engine::Parts::finish(long clip, float* logits, float* features) {
 
 void Engine::run(const ClipView& x, float* logits, float* features) {
   Parts& p = *parts_;
+  check(x.data != nullptr && x.clips >= 0, "a clip must hold data, got nothing or ", x.clips, " clips");
   check(x.joints == p.spec.joints && x.persons == p.spec.persons, "a clip must be [N, 3, T, ", p.spec.joints,
         ", ", p.spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
-  check(x.frames >= 1 && x.frames <= kMostEngineFrames, "a clip must have 1 to ", kMostEngineFrames,
-        " frames, got ", x.frames);
+  check(x.frames >= 1 && x.frames <= kMostFrames, "a clip must have 1 to ", kMostFrames, " frames, got ",
+        x.frames);
   p.sum.assign(static_cast<std::size_t>(p.network.features), 0.0f);
   p.waiting.clear();
   // Bodies of several clips go through the network together.
