@@ -28,7 +28,7 @@ struct CtrGcArgs {
 
 constexpr int kCtrGcMeanRows = 16;  // channels averaged per task
 
-struct TemporalArgs {
+struct MultiScaleTemporalArgs {
   Activation x;         // what is convolved
   Activation residual;  // what is added, of y's frames where it is split; no data: nothing
   Activation y;
@@ -44,7 +44,7 @@ struct TemporalArgs {
   int joints_per_task;
 };
 
-struct TapsArgs {
+struct TapsConvArgs {
   Activation x, residual, y;
   int stride;
   int taps_count;
@@ -65,7 +65,7 @@ struct GraphConvArgs {
   float* packed;  // as CtrGcArgs'
 };
 
-struct AttentionArgs {
+struct HyperedgeAttentionArgs {
   Activation x, normed, groups, y;  // groups: x averaged over the joints of each group, "joints" are groups
   int heads_per_task, heads, hops;
   const Matrix* qkv;             // [heads] of [3 c, C]: queries, keys, values of a head
@@ -90,7 +90,7 @@ struct NormaliseArgs {
 };
 
 // One frame, all bodies: [N][C][row], joints side by side.
-struct GraphStepArgs {
+struct GraphConvStepArgs {
   const float* x;
   float* y;
   int bodies, inputs, outputs, joints, row, subsets;
@@ -100,7 +100,7 @@ struct GraphStepArgs {
   const float *graph, *value_bias, *shift;  // graph: [S][V][V], readable beyond its end by one vector
 };
 
-struct TapsStepArgs {
+struct TapsConvStepArgs {
   const float* const* frames;  // [taps_count]: from the oldest to the newest, each [N][C][row]
   const float* residual;       // [N][channels of the residual][row], or null
   float* y;
@@ -118,12 +118,12 @@ struct Kernels {
   void (*ctr_gc_channels)(const CtrGcArgs&, int task, float* scratch);
   void (*graph_conv_pack)(const GraphConvArgs&, int task);
   void (*graph_conv)(const GraphConvArgs&, int task, float* scratch);
-  void (*attention)(const AttentionArgs&, int task, float* scratch);
-  void (*layer_norm)(const AttentionArgs&, int task);
-  void (*temporal)(const TemporalArgs&, int task, float* scratch);
-  void (*taps)(const TapsArgs&, int task, float* scratch);
-  void (*graph_step)(const GraphStepArgs&, int task, float* scratch);
-  void (*taps_step)(const TapsStepArgs&, int task);
+  void (*hyperedge_attention)(const HyperedgeAttentionArgs&, int task, float* scratch);
+  void (*layer_norm)(const HyperedgeAttentionArgs&, int task);
+  void (*multi_scale_temporal)(const MultiScaleTemporalArgs&, int task, float* scratch);
+  void (*taps_conv)(const TapsConvArgs&, int task, float* scratch);
+  void (*graph_conv_step)(const GraphConvStepArgs&, int task, float* scratch);
+  void (*taps_conv_step)(const TapsConvStepArgs&, int task);
   void (*normalise)(const NormaliseArgs&, int body);
   double (*peak)(long rounds, float* out);
   void (*pool)(const Activation& x, int body, float* features);

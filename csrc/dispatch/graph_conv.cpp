@@ -104,7 +104,7 @@ void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* 
   Pieces pieces(workspace);
   const auto scratch =
       pieces.take_per_thread(product(kernels_->panel_rows * subsets_, x.row()), pool.threads());
-  cpu::GraphStepArgs args{};
+  cpu::GraphConvStepArgs args{};
   args.x = x.data, args.y = y.data;
   args.bodies = x.bodies, args.inputs = inputs_, args.outputs = outputs_, args.joints = joints_,
   args.row = x.row();
@@ -113,7 +113,7 @@ void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* 
   args.identity = shortcut_kind_ == Shortcut::identity;
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
-  pool.run(panels, [&](int task, int thread) { kernels_->graph_step(args, task, scratch[thread]); });
+  pool.run(panels, [&](int task, int thread) { kernels_->graph_conv_step(args, task, scratch[thread]); });
 }
 
 }  // namespace ski_edge

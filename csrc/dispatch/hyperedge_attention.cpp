@@ -108,7 +108,7 @@ void HyperedgeAttention::run(const Activation& x, const Activation& y, float* wo
   check(x.bodies == y.bodies && x.frames == y.frames && x.split == y.split, kOp,
         ": y must have the bodies and frames of x ", shape(x), ", got ", shape(y));
   const Layout layout = Layout::of(*this, x, workspace, pool.threads());
-  cpu::AttentionArgs args{};
+  cpu::HyperedgeAttentionArgs args{};
   args.x = x, args.y = y, args.normed = layout.normed, args.groups = layout.groups;
   args.heads_per_task = heads_per_task_, args.heads = heads_, args.hops = hops_;
   args.qkv = qkv_.views(), args.group_features = group_features_.views(),
@@ -122,7 +122,7 @@ void HyperedgeAttention::run(const Activation& x, const Activation& y, float* wo
   const int vectors = x.joint_step() / kernels_->lanes;
   pool.run(task_count(kOp, {x.bodies, vectors}), [&](int task, int) { kernels_->layer_norm(args, task); });
   pool.run(task_count(kOp, {x.bodies, vectors, heads_ / heads_per_task_}),
-           [&](int task, int thread) { kernels_->attention(args, task, layout.scratch[thread]); });
+           [&](int task, int thread) { kernels_->hyperedge_attention(args, task, layout.scratch[thread]); });
 }
 
 }  // namespace ski_edge

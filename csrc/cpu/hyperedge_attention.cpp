@@ -94,8 +94,8 @@ SKI_EDGE_INLINE void mix_tile(const float* weight, const float* value, int joint
 }
 
 // score[m] += own[group of m] + by_hop[hop of m]; then gain * softmax(score * scale) + bias.
-SKI_EDGE_INLINE void attend(const AttentionArgs& args, float* score, const float* own, const float* by_hop,
-                            const int* hop_of, const float* bias, float scale) {
+SKI_EDGE_INLINE void attend(const HyperedgeAttentionArgs& args, float* score, const float* own,
+                            const float* by_hop, const int* hop_of, const float* bias, float scale) {
   const int joints = args.x.joints;
   Vec most = splat(-3e38f);
   for (int m = 0; m < joints; ++m) {
@@ -115,7 +115,7 @@ SKI_EDGE_INLINE void attend(const AttentionArgs& args, float* score, const float
 }
 
 // All of one head for one vector of frames: out[c][joint].
-SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h, float* scratch,
+SKI_EDGE_INLINE void head(const HyperedgeAttentionArgs& args, int body, int column, int h, float* scratch,
                           float* out) {
   const int joints = args.x.joints, groups = args.groups.joints, channels = args.group_features[h].rows;
   float* qkv = scratch;
@@ -178,7 +178,7 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
 
 // Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x
 // itself, both as products take them.
-void layer_norm(const AttentionArgs& args, int task) {
+void layer_norm(const HyperedgeAttentionArgs& args, int task) {
   const Activation &x = args.x, &y = args.normed, &groups = args.groups;
   const int vectors = x.joint_step() / kLanes;
   const int body = task / vectors, column = task % vectors * kLanes;
@@ -236,7 +236,7 @@ void layer_norm(const AttentionArgs& args, int task) {
 }
 
 // Task (body, vector of frames, set of heads that fills whole projections).
-void attention(const AttentionArgs& args, int task, float* scratch) {
+void hyperedge_attention(const HyperedgeAttentionArgs& args, int task, float* scratch) {
   const Activation &x = args.x, &y = args.y;
   const int sets = args.heads / args.heads_per_task, vectors = x.joint_step() / kLanes, joints = x.joints;
   const int set = task % sets, column = task / sets % vectors * kLanes, body = task / sets / vectors;
