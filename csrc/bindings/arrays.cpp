@@ -22,9 +22,9 @@ const float* tensor(const Array& array, const char* name, std::initializer_list<
   return array.data();
 }
 
-int size_of(const Array& array, const char* name, py::ssize_t axis) {
+int size_of(const Array& array, const char* name, py::ssize_t axis, int most) {
   check(axis < array.ndim(), name, " must have an axis ", axis, ", it has ", array.ndim(), " axes");
-  check(array.shape(axis) <= kMostAxis, name, " must have up to ", kMostAxis, " in axis ", axis, ", got ",
+  check(array.shape(axis) <= most, name, " must have up to ", most, " in axis ", axis, ", got ",
         array.shape(axis));
   return static_cast<int>(array.shape(axis));
 }

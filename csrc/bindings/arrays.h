@@ -9,6 +9,7 @@
 #include <initializer_list>
 
 #include "ski_edge/activation.h"
+#include "ski_edge/limits.h"
 #include "ski_edge/panels.h"
 
 namespace ski_edge {
@@ -22,7 +23,7 @@ using Indices = py::array_t<int, py::array::c_style | py::array::forcecast>;
 const float* tensor(const Array& array, const char* name, std::initializer_list<py::ssize_t> shape);
 
 // A size that weights alone tell. The op knows its own limits; this one is for products of two sizes.
-int size_of(const Array& array, const char* name, py::ssize_t axis);
+int size_of(const Array& array, const char* name, py::ssize_t axis, int most = kMostAxis);
 
 // An activation over an array, or over a copy of it.
 class Held {

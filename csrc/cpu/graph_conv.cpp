@@ -28,7 +28,7 @@ void graph_conv(const GraphConvArgs& args, int task, float* scratch) {
     const float* add = args.shortcut != nullptr ? own + static_cast<long>(i) * columns
                        : args.identity          ? x.body(panel.body) + static_cast<long>(c) * columns
                                                 : nullptr;
-    contract(graphs, scratch + i * value_step, x.joints, step, args.shift[c], add,
+    contract(graphs, scratch + i * value_step, x.joints, step, args.shift[c], add, args.least,
              y.body(panel.body) + static_cast<long>(c) * columns);
   }
 }
@@ -82,7 +82,7 @@ void graph_conv_step(const GraphConvStepArgs& args, int task, float* scratch) {
           const int at = column + j * kLanes;
           Vec sum = sums[i][j] + args.shift[panel.first + i];
           if (args.identity) sum += load(x + static_cast<long>(panel.first + i) * row + at);
-          store(y + i * row + at, relu(sum));
+          store(y + i * row + at, max(sum, splat(args.least)));
         }
       });
     });

@@ -62,6 +62,7 @@ struct GraphConvArgs {
   bool identity;
   const float* graph;  // [S][V, packed][V]: source, destination
   const float *value_bias, *shift;
+  float least;    // of y: 0 for a ReLU
   float* packed;  // as CtrGcArgs'
 };
 
@@ -82,6 +83,19 @@ struct HyperedgeAttentionArgs {
   float gain;
 };
 
+struct LayerNormArgs {
+  Activation x, y;
+  const float *weight, *bias;  // [C]; not read where `packed`
+  bool packed;                 // y as products take it, without weight and bias
+};
+
+struct PoolHeadArgs {
+  int persons, channels, classes, row;  // row: C, padded
+  float* pooled;                        // [N][M][row]: means of bodies
+  const float *weight, *bias;           // [K][row], [K]
+  float *logits, *features;             // [N][K], [N][C]
+};
+
 struct NormaliseArgs {
   const float* x;
   long coordinate_step, frame_step, joint_step;
@@ -98,6 +112,7 @@ struct GraphConvStepArgs {
   const Matrix* shortcut;
   bool identity;
   const float *graph, *value_bias, *shift;  // graph: [S][V][V], readable beyond its end by one vector
+  float least;                              // as GraphConvArgs'
 };
 
 struct TapsConvStepArgs {
@@ -119,14 +134,16 @@ struct Kernels {
   void (*graph_conv_pack)(const GraphConvArgs&, int task);
   void (*graph_conv)(const GraphConvArgs&, int task, float* scratch);
   void (*hyperedge_attention)(const HyperedgeAttentionArgs&, int task, float* scratch);
-  void (*layer_norm)(const HyperedgeAttentionArgs&, int task);
+  void (*hyperedge_attention_groups)(const HyperedgeAttentionArgs&, int task);
+  void (*layer_norm)(const LayerNormArgs&, int task);
   void (*multi_scale_temporal)(const MultiScaleTemporalArgs&, int task, float* scratch);
   void (*taps_conv)(const TapsConvArgs&, int task, float* scratch);
   void (*graph_conv_step)(const GraphConvStepArgs&, int task, float* scratch);
   void (*taps_conv_step)(const TapsConvStepArgs&, int task);
   void (*normalise)(const NormaliseArgs&, int body);
   double (*peak)(long rounds, float* out);
-  void (*pool)(const Activation& x, int body, float* features);
+  void (*pool_head_means)(const Activation& x, int body, float* means);
+  void (*pool_head_classes)(const PoolHeadArgs&, int clip);
 };
 
 const Kernels& kernels(Isa isa);

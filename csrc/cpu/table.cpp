@@ -12,6 +12,7 @@ extern const Kernels kTable = {kLanes,
                                graph_conv_pack,
                                graph_conv,
                                hyperedge_attention,
+                               hyperedge_attention_groups,
                                layer_norm,
                                multi_scale_temporal,
                                taps_conv,
@@ -19,6 +20,7 @@ extern const Kernels kTable = {kLanes,
                                taps_conv_step,
                                normalise,
                                peak,
-                               pool};
+                               pool_head_means,
+                               pool_head_classes};
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

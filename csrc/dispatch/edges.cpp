@@ -30,12 +30,4 @@ void normalise(const ClipView& x, const Body* bodies, const float* scale, const 
   });
 }
 
-void pool_features(const Activation& x, float* features, Isa isa, ThreadPool& pool) {
-  check_activation("pool_features", "x", x, x.channels, x.joints);
-  const cpu::Kernels& kernels = cpu::kernels(isa);
-  pool.run(x.bodies, [&](int task, int) {
-    kernels.pool(x, task, features + static_cast<std::size_t>(task) * static_cast<std::size_t>(x.channels));
-  });
-}
-
 }  // namespace ski_edge

@@ -1,5 +1,7 @@
 #include "ski_edge/ops/graph_conv.h"
 
+#include <limits>
+
 #include "cpu/kernels.h"
 #include "dispatch/arguments.h"
 
@@ -15,7 +17,8 @@ GraphConv::GraphConv(const GraphConvWeights& w, Isa isa)
       outputs_(w.outputs),
       subsets_(w.subsets),
       joints_(w.joints),
-      shortcut_kind_(w.shortcut) {
+      shortcut_kind_(w.shortcut),
+      least_(w.relu ? 0 : std::numeric_limits<float>::lowest()) {
   check_size(kOp, "inputs", w.inputs, kMostChannels);
   check_size(kOp, "outputs", w.outputs, kMostChannels);
   check_size(kOp, "subsets", w.subsets, kMostSubsets);
@@ -81,6 +84,7 @@ void GraphConv::run(const Activation& x, const Activation& y, float* workspace, 
   args.identity = shortcut_kind_ == Shortcut::identity;
   args.packed = layout.packed;
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
+  args.least = least_;
   if (kernels_->pack == 2) pool.run(x.bodies, [&](int task, int) { kernels_->graph_conv_pack(args, task); });
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
   pool.run(task_count(kOp, {x.bodies, panels}),
@@ -112,6 +116,7 @@ void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* 
   args.value = value_.views(), args.shortcut = shortcut_.views();
   args.identity = shortcut_kind_ == Shortcut::identity;
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
+  args.least = least_;
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
   pool.run(panels, [&](int task, int thread) { kernels_->graph_conv_step(args, task, scratch[thread]); });
 }

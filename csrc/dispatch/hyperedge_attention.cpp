@@ -119,8 +119,12 @@ void HyperedgeAttention::run(const Activation& x, const Activation& y, float* wo
   args.attention_bias = attention_bias_.data(), args.project_bias = project_bias_.data();
   args.group_of = group_of_.data(), args.hop_of = hop_of_.data();
   args.gain = gain_;
+  const cpu::LayerNormArgs norm = {x, layout.normed, nullptr, nullptr, true};
   const int vectors = x.joint_step() / kernels_->lanes;
-  pool.run(task_count(kOp, {x.bodies, vectors}), [&](int task, int) { kernels_->layer_norm(args, task); });
+  pool.run(task_count(kOp, {x.bodies, vectors}), [&](int task, int) {
+    kernels_->layer_norm(norm, task);
+    kernels_->hyperedge_attention_groups(args, task);
+  });
   pool.run(task_count(kOp, {x.bodies, vectors, heads_ / heads_per_task_}),
            [&](int task, int thread) { kernels_->hyperedge_attention(args, task, layout.scratch[thread]); });
 }

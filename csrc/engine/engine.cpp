@@ -9,6 +9,7 @@
 #include "engine/spec.h"
 #include "ski_edge/check.h"
 #include "ski_edge/limits.h"
+#include "ski_edge/ops/pool_head.h"
 
 namespace ski_edge {
 

@@ -42,7 +42,7 @@ struct Data {
 // y[c, u, t] = relu(sum over s, v of g(n, s, c, u, v) * (value_s x + value_bias_s)[c, v, t] + shift +
 // shortcut).
 template <class Graph>
-Truth mixed(const Case& k, const Data& d, bool identity, bool convolution, const Graph& g) {
+Truth mixed(const Case& k, const Data& d, bool identity, bool convolution, const Graph& g, bool relu = true) {
   Truth y(k.bodies, k.outputs, k.joints, k.frames);
   std::vector<double> values(static_cast<std::size_t>(k.subsets * k.joints * k.frames));
   for (int n = 0; n < k.bodies; ++n)
@@ -64,7 +64,7 @@ Truth mixed(const Case& k, const Data& d, bool identity, bool convolution, const
           if (identity) sum += d.truth_x(n, c, u, t);
           for (int i = 0; convolution && i < k.inputs; ++i)
             sum += static_cast<double>(d.shortcut[c * k.inputs + i]) * d.truth_x(n, i, u, t);
-          y(n, c, u, t) = std::max(sum, 0.0);
+          y(n, c, u, t) = relu ? std::max(sum, 0.0) : sum;
         }
     }
   return y;

@@ -20,16 +20,20 @@ void test_graph_conv() {
   int turn = 0;
   for (const Case& k : kCases) {
     const Data d(k, seed += 100);
-    const bool none = ++turn % 3 == 0;
+    const bool none = ++turn % 3 == 0, relu = turn % 4 != 0;
     const Shortcut shortcut = none            ? Shortcut::none
                               : k.convolution ? Shortcut::convolution
                                               : Shortcut::identity;
-    const Truth truth = mixed(k, d, shortcut == Shortcut::identity, shortcut == Shortcut::convolution,
-                              [&](int, int s, int, int u, int v) -> double {
-                                return d.graph[(s * k.joints + v) * k.joints + u];  // source v, destination u
-                              });
-    compare<GraphConv>(label("graph_conv", k, d) + (none ? " no shortcut," : ""),
-                       graph_weights(k, d, shortcut), d.x, k.threads, truth, k.split,
+    const Truth truth = mixed(
+        k, d, shortcut == Shortcut::identity, shortcut == Shortcut::convolution,
+        [&](int, int s, int, int u, int v) -> double {
+          return d.graph[(s * k.joints + v) * k.joints + u];  // source v, destination u
+        },
+        relu);
+    GraphConvWeights w = graph_weights(k, d, shortcut);
+    w.relu = relu;
+    compare<GraphConv>(label("graph_conv", k, d) + (none ? " no shortcut," : "") + (relu ? "" : " no relu,"),
+                       w, d.x, k.threads, truth, k.split,
                        [&](const GraphConv& op, const Activation& y, float* workspace, ThreadPool& threads) {
                          op.run(d.x, y, workspace, threads);
                        });

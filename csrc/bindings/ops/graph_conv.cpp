@@ -9,7 +9,7 @@ namespace ski_edge {
 namespace {
 
 Bound<GraphConv> make(const Array& graph, const Array& value, const Array& value_bias, const Array& shift,
-                      bool identity, const std::optional<Array>& shortcut, int threads,
+                      bool identity, const std::optional<Array>& shortcut, bool relu, int threads,
                       const std::string& isa) {
   GraphConvWeights w;
   w.subsets = size_of(graph, "graph", 0), w.joints = size_of(graph, "graph", 1);
@@ -22,6 +22,7 @@ Bound<GraphConv> make(const Array& graph, const Array& value, const Array& value
   check(!(identity && shortcut), "the shortcut is x itself or a convolution, not both");
   if (identity) w.shortcut = Shortcut::identity;
   if (shortcut) w.shortcut = Shortcut::convolution, w.shortcut_weight = tensor(*shortcut, "shortcut", {o, c});
+  w.relu = relu;
   return bound(GraphConv(w, isa_of(isa)), threads, o);
 }
 
@@ -31,7 +32,7 @@ void bind_graph_conv(py::module_& m) {
   py::class_<Bound<GraphConv>>(m, "GraphConv")
       .def(py::init(&make), py::kw_only(), py::arg("graph"), py::arg("value"), py::arg("value_bias"),
            py::arg("shift"), py::arg("identity") = false, py::arg("shortcut") = py::none(),
-           py::arg("threads") = 0, py::arg("isa") = "")
+           py::arg("relu") = true, py::arg("threads") = 0, py::arg("isa") = "")
       .def("run", &run_graph_op<GraphConv>, py::arg("x"));
 }
 
