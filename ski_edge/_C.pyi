@@ -67,6 +67,7 @@ class GraphConv:
         shift: np.ndarray,
         identity: bool = False,
         shortcut: np.ndarray | None = None,
+        relu: bool = True,
         threads: int = 0,
         isa: str = "",
     ) -> None: ...
@@ -93,6 +94,10 @@ class HyperedgeAttention:
     ) -> None: ...
     def run(self, x: np.ndarray) -> np.ndarray: ...
 
+class LayerNorm:
+    def __init__(self, *, weight: np.ndarray, bias: np.ndarray, threads: int = 0, isa: str = "") -> None: ...
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
 class MultiScaleTemporal:
     def __init__(
         self,
@@ -112,6 +117,12 @@ class MultiScaleTemporal:
         isa: str = "",
     ) -> None: ...
     def run(self, x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray: ...
+
+class PoolHead:
+    def __init__(
+        self, *, weight: np.ndarray, bias: np.ndarray, persons: int = 1, threads: int = 0, isa: str = ""
+    ) -> None: ...
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 class TapsConv:
     def __init__(

@@ -91,7 +91,7 @@ def peak_gflops(threads: int = 0, isa: str = "") -> float:
 
 
 def op(kind: str) -> Any:
-    """A class of `_C` by its name: CtrGc, GraphConv, HyperedgeAttention, MultiScaleTemporal, TapsConv."""
+    """A class of `_C` by its name, those of `ski_edge.ops`: CtrGc, GraphConv and so on."""
     if _C is None:
         raise ImportError(_WHY_NOT)
     return getattr(_C, kind)

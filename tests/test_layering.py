@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ MAY = {
     "export": {"models", "bundle", "runtime", "skeleton", "data.store", "data.clips", "evaluate.classify"}
     | {"testing.clips", "testing.skeletons"},
     "testing": {"models", "ops", "skeleton"},
+}
+# csrc folder -> csrc folders it may include
+NATIVE_MAY = {
+    "include": {"include"},
+    "cpu": {"cpu", "include"},
+    "dispatch": {"dispatch", "cpu", "cuda", "include"},
+    "engine": {"engine", "dispatch", "cpu", "cuda", "include"},
+    "bindings": {"bindings", "engine", "dispatch", "include"},
+    "examples": {"include"},
 }
 DEVICE = ("bundle", "runtime", "monitor", "skeleton")
 
@@ -74,6 +84,47 @@ def test_device_folders_import_optional_packages_inside_functions(folder):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
                 assert not {name.split(".")[0] for name in names} & optional, f"{path}:{node.lineno}"
+
+
+def includes(path: Path) -> list[tuple[str, str]]:
+    """What a C++ file includes of csrc: (folder, the line)."""
+    found = []
+    for line in path.read_text("utf-8").splitlines():
+        match = re.match(r'\s*#\s*include\s*([<"])((?:\.\./)*)([^>"]+)[>"]', line)
+        if match and (match[1] == '"' or match[3].startswith("ski_edge/")):
+            folder = match[3].split("/")[0]
+            own = "/" not in match[3]  # beside the file itself
+            found.append((path.parent.name if own else "include" if folder == "ski_edge" else folder, line))
+    return found
+
+
+@pytest.mark.parametrize("folder", NATIVE_MAY)
+def test_native_folders_include_only_what_the_design_allows(folder):
+    """bindings -> engine -> dispatch -> cpu, cuda -> include."""
+    paths = [p for p in (ROOT / "csrc" / folder).rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh")]
+    assert paths
+    for path in paths:
+        for included, line in includes(path):
+            assert included in NATIVE_MAY[folder], f"{path.relative_to(ROOT)}: {line}"
+
+
+def test_examples_are_written_as_users_write():
+    for path in (ROOT / "csrc" / "examples").glob("*.cpp"):
+        assert '#include "' not in path.read_text("utf-8"), f"{path.name}: #include <ski_edge/...>"
+
+
+def test_one_op_one_stem():
+    """Each op has a contract, a kernel, a dispatcher, a binding and tests, in files of its name."""
+    stems = lambda folder, ending: {p.name.removesuffix(ending) for p in (ROOT / folder).glob(f"*{ending}")}  # noqa: E731
+    ops = stems("ski_edge/ops", ".py") - {"__init__", "arrays"}
+    contracts = stems("csrc/include/ski_edge/ops", ".h")
+    assert contracts - ops == {"edges"}  # how clips enter a network: for the engine alone
+    assert ops <= contracts
+    assert stems("csrc/bindings/ops", ".cpp") == ops
+    for folder in ("csrc/cpu", "csrc/dispatch"):
+        assert contracts <= stems(folder, ".cpp"), folder
+    assert {f"test_{op}" for op in contracts} <= stems("csrc/tests", ".cpp")
+    assert stems("tests/ops", ".py") == {f"test_{op}" for op in ops} | {"conftest", "test_arrays"}
 
 
 def test_every_folder_is_in_the_table():

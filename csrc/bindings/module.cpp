@@ -18,7 +18,13 @@ PYBIND11_MODULE(_C, m) {
     }
   });
   ski_edge::bind_engine(m);
-  ski_edge::bind_ops(m);
+  ski_edge::bind_ctr_gc(m);
+  ski_edge::bind_graph_conv(m);
+  ski_edge::bind_hyperedge_attention(m);
+  ski_edge::bind_layer_norm(m);
+  ski_edge::bind_multi_scale_temporal(m);
+  ski_edge::bind_pool_head(m);
+  ski_edge::bind_taps_conv(m);
   m.def("build_info", [] {
     const ski_edge::BuildInfo info = ski_edge::build_info();
     py::dict out;

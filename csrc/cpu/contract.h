@@ -93,10 +93,10 @@ struct Graphs {
   int row_step, subsets;
 };
 
-// y[u][t] = relu(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t]) for one channel, all
-// t. own may be null. step: from joint to joint.
+// y[u][t] = max(sum over s, v of graph[s][v][u] * values[s][v][t] + shift + own[u][t], least) for one
+// channel, all t: least is 0 for a ReLU. own may be null. step: from joint to joint.
 SKI_EDGE_INLINE void contract(const Graphs& graphs, const float* values, int joints, int step, float shift,
-                              const float* own, float* y) {
+                              const float* own, float least, float* y) {
   // Destinations in tiles of nearly equal height: 25 are 7 + 6 + 6 + 6.
   const int tiles = (joints + kRows - 1) / kRows, depth = packed(joints);
   over_columns(step, [&](int column, auto vectors) __attribute__((always_inline)) {
@@ -116,7 +116,7 @@ SKI_EDGE_INLINE void contract(const Graphs& graphs, const float* values, int joi
             const int at = (u + i) * step + column + j * kLanes;
             Vec sum = sums[i][j] + shift;
             if (own != nullptr) sum += load(own + at);
-            store(y + at, relu(sum));
+            store(y + at, max(sum, splat(least)));
           }
         }
       });

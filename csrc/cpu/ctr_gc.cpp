@@ -159,7 +159,7 @@ void ctr_gc_channels(const CtrGcArgs& args, int task, float* scratch) {
     const float* add = args.shortcut != nullptr ? own + static_cast<long>(i) * columns
                                                 : x.body(panel.body) + static_cast<long>(c) * columns;
     contract(graph, values + static_cast<long>(i) * args.subsets * packed(x.joints) * step, x.joints, step,
-             args.shift[c], add, y.body(panel.body) + static_cast<long>(c) * columns);
+             args.shift[c], add, 0, y.body(panel.body) + static_cast<long>(c) * columns);
   }
 }
 

@@ -1,4 +1,4 @@
-// The first and the last step of a network; the contract is in ski_edge/ops/edges.h.
+// How a clip enters a network; the contract is in ski_edge/ops/edges.h.
 #include "cpu/simd.h"
 #include "cpu/target.h"
 
@@ -14,25 +14,6 @@ void normalise(const NormaliseArgs& args, int body) {
       for (int t = 0; t < y.frames; ++t) to[t] = from[t * args.frame_step] * scale + shift;
       for (int t = y.frames; t < y.joint_step(); ++t) to[t] = 0;
     }
-  }
-}
-
-void pool(const Activation& x, int body, float* features) {
-  const float share = 1.0f / (static_cast<float>(x.frames) * static_cast<float>(x.joints));
-  for (int c = 0; c < x.channels; ++c) {
-    const float* row = x.body(body) + static_cast<long>(c) * x.columns();
-    Vec lanes = Vec{};
-    float sum = 0;
-    for (int v = 0; v < x.joints; ++v) {
-      for (int part = 0; part < x.parts(); ++part) {
-        const float* at = row + v * x.joint_step() + part * x.part_step();
-        int t = 0;
-        for (; t + kLanes <= x.part_frames(part); t += kLanes) lanes += load(at + t);
-        for (; t < x.part_frames(part); ++t) sum += at[t];
-      }
-    }
-    sum += total(lanes);
-    features[c] = sum * share;
   }
 }
 

@@ -28,7 +28,7 @@ struct CtrGcArgs {
 
 constexpr int kCtrGcMeanRows = 16;  // channels averaged per task
 
-struct TemporalArgs {
+struct MultiScaleTemporalArgs {
   Activation x;         // what is convolved
   Activation residual;  // what is added, of y's frames where it is split; no data: nothing
   Activation y;
@@ -44,7 +44,7 @@ struct TemporalArgs {
   int joints_per_task;
 };
 
-struct TapsArgs {
+struct TapsConvArgs {
   Activation x, residual, y;
   int stride;
   int taps_count;
@@ -62,10 +62,11 @@ struct GraphConvArgs {
   bool identity;
   const float* graph;  // [S][V, packed][V]: source, destination
   const float *value_bias, *shift;
+  float least;    // of y: 0 for a ReLU
   float* packed;  // as CtrGcArgs'
 };
 
-struct AttentionArgs {
+struct HyperedgeAttentionArgs {
   Activation x, normed, groups, y;  // groups: x averaged over the joints of each group, "joints" are groups
   int heads_per_task, heads, hops;
   const Matrix* qkv;             // [heads] of [3 c, C]: queries, keys, values of a head
@@ -82,6 +83,19 @@ struct AttentionArgs {
   float gain;
 };
 
+struct LayerNormArgs {
+  Activation x, y;
+  const float *weight, *bias;  // [C]; not read where `packed`
+  bool packed;                 // y as products take it, without weight and bias
+};
+
+struct PoolHeadArgs {
+  int persons, channels, classes, row;  // row: C, padded
+  float* pooled;                        // [N][M][row]: means of bodies
+  const float *weight, *bias;           // [K][row], [K]
+  float *logits, *features;             // [N][K], [N][C]
+};
+
 struct NormaliseArgs {
   const float* x;
   long coordinate_step, frame_step, joint_step;
@@ -90,7 +104,7 @@ struct NormaliseArgs {
 };
 
 // One frame, all bodies: [N][C][row], joints side by side.
-struct GraphStepArgs {
+struct GraphConvStepArgs {
   const float* x;
   float* y;
   int bodies, inputs, outputs, joints, row, subsets;
@@ -98,9 +112,10 @@ struct GraphStepArgs {
   const Matrix* shortcut;
   bool identity;
   const float *graph, *value_bias, *shift;  // graph: [S][V][V], readable beyond its end by one vector
+  float least;                              // as GraphConvArgs'
 };
 
-struct TapsStepArgs {
+struct TapsConvStepArgs {
   const float* const* frames;  // [taps_count]: from the oldest to the newest, each [N][C][row]
   const float* residual;       // [N][channels of the residual][row], or null
   float* y;
@@ -118,15 +133,17 @@ struct Kernels {
   void (*ctr_gc_channels)(const CtrGcArgs&, int task, float* scratch);
   void (*graph_conv_pack)(const GraphConvArgs&, int task);
   void (*graph_conv)(const GraphConvArgs&, int task, float* scratch);
-  void (*attention)(const AttentionArgs&, int task, float* scratch);
-  void (*layer_norm)(const AttentionArgs&, int task);
-  void (*temporal)(const TemporalArgs&, int task, float* scratch);
-  void (*taps)(const TapsArgs&, int task, float* scratch);
-  void (*graph_step)(const GraphStepArgs&, int task, float* scratch);
-  void (*taps_step)(const TapsStepArgs&, int task);
+  void (*hyperedge_attention)(const HyperedgeAttentionArgs&, int task, float* scratch);
+  void (*hyperedge_attention_groups)(const HyperedgeAttentionArgs&, int task);
+  void (*layer_norm)(const LayerNormArgs&, int task);
+  void (*multi_scale_temporal)(const MultiScaleTemporalArgs&, int task, float* scratch);
+  void (*taps_conv)(const TapsConvArgs&, int task, float* scratch);
+  void (*graph_conv_step)(const GraphConvStepArgs&, int task, float* scratch);
+  void (*taps_conv_step)(const TapsConvStepArgs&, int task);
   void (*normalise)(const NormaliseArgs&, int body);
   double (*peak)(long rounds, float* out);
-  void (*pool)(const Activation& x, int body, float* features);
+  void (*pool_head_means)(const Activation& x, int body, float* means);
+  void (*pool_head_classes)(const PoolHeadArgs&, int clip);
 };
 
 const Kernels& kernels(Isa isa);

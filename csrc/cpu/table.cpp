@@ -11,14 +11,16 @@ extern const Kernels kTable = {kLanes,
                                ctr_gc_channels,
                                graph_conv_pack,
                                graph_conv,
-                               attention,
+                               hyperedge_attention,
+                               hyperedge_attention_groups,
                                layer_norm,
-                               temporal,
-                               taps,
-                               graph_step,
-                               taps_step,
+                               multi_scale_temporal,
+                               taps_conv,
+                               graph_conv_step,
+                               taps_conv_step,
                                normalise,
                                peak,
-                               pool};
+                               pool_head_means,
+                               pool_head_classes};
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

@@ -10,14 +10,16 @@ void ctr_gc_tangents(const CtrGcArgs& args, int task, float* scratch);
 void ctr_gc_channels(const CtrGcArgs& args, int task, float* scratch);
 void graph_conv_pack(const GraphConvArgs& args, int task);
 void graph_conv(const GraphConvArgs& args, int task, float* scratch);
-void attention(const AttentionArgs& args, int task, float* scratch);
-void layer_norm(const AttentionArgs& args, int task);
-void temporal(const TemporalArgs& args, int task, float* scratch);
-void taps(const TapsArgs& args, int task, float* scratch);
-void graph_step(const GraphStepArgs& args, int task, float* scratch);
-void taps_step(const TapsStepArgs& args, int task);
+void hyperedge_attention(const HyperedgeAttentionArgs& args, int task, float* scratch);
+void hyperedge_attention_groups(const HyperedgeAttentionArgs& args, int task);
+void layer_norm(const LayerNormArgs& args, int task);
+void multi_scale_temporal(const MultiScaleTemporalArgs& args, int task, float* scratch);
+void taps_conv(const TapsConvArgs& args, int task, float* scratch);
+void graph_conv_step(const GraphConvStepArgs& args, int task, float* scratch);
+void taps_conv_step(const TapsConvStepArgs& args, int task);
 void normalise(const NormaliseArgs& args, int body);
 double peak(long rounds, float* out);
-void pool(const Activation& x, int body, float* features);
+void pool_head_means(const Activation& x, int body, float* means);
+void pool_head_classes(const PoolHeadArgs& args, int clip);
 
 }  // namespace ski_edge::cpu::SKI_EDGE_TARGET

@@ -4,6 +4,7 @@
 
 #include "cuda/program.h"
 #include "engine/clips.h"
+#include "engine/spec.h"
 #include "ski_edge/check.h"
 #include "ski_edge/cuda_engine.h"
 #include "ski_edge/device.h"
@@ -27,7 +28,7 @@ struct CudaEngine::Parts {
 namespace {
 
 constexpr std::size_t kMostRecordings = 8;  // streams of ever new lengths must not fill the memory
-constexpr int kMostBodies = 65535;          // a grid's third axis
+constexpr int kMostOfGrid = 65535;          // a grid's third axis
 
 // Page-locked memory, which the device copies from and to while the host goes on.
 class Pinned {
@@ -107,7 +108,7 @@ class Typed final : public CudaEngine::Parts {
         present_.push_back({clip, slot});
       }
     }
-    check(x.clips >= 1 && present_.size() <= kMostBodies && x.clips <= kMostBodies, "1 to ", kMostBodies,
+    check(x.clips >= 1 && present_.size() <= kMostOfGrid && x.clips <= kMostOfGrid, "1 to ", kMostOfGrid,
           " bodies and clips fit into one run, got ", present_.size(), " in ", x.clips,
           " clips; give fewer at a time");
     const bool some_empty = present_.size() < body_of_.size();
@@ -281,7 +282,7 @@ template <class T>
 void Typed<T>::run_on_device(const ClipView& x, float* logits, float* features, cudaStream_t stream) {
   check_clips(x, spec);
   const long bodies = x.clips * spec.persons;
-  check(x.clips >= 1 && bodies <= kMostBodies, "1 to ", kMostBodies, " bodies fit into one run, got ",
+  check(x.clips >= 1 && bodies <= kMostOfGrid, "1 to ", kMostOfGrid, " bodies fit into one run, got ",
         bodies);
   use_device();
   if (!machine_.host()) {
@@ -325,6 +326,7 @@ CudaEngine::CudaEngine(const std::string& weights, const NetworkSpec& spec, cons
     check(static_cast<std::size_t>(options.device) < count, "device must be 0 to ", count - 1, ", got ",
           options.device);
   }
+  checked(spec);
   switch (options.precision) {
     case CudaPrecision::fp32:
       parts_ = std::make_unique<Typed<float>>(weights, spec, options.device);

@@ -8,11 +8,11 @@
 #pragma once
 
 #include "cuda/tile.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge::cuda {
 
 constexpr int kGraphChannels = 8;  // of a block
-constexpr int kMostJoints = 256;
 constexpr int kSubsets = 3;  // fewer are filled up with zeros; a shortcut's convolution is a fourth part
 
 // Activations are [body][frame][joint][channel], channels padded with zeros to a multiple of 16.

@@ -25,11 +25,15 @@ CtrGc::CtrGc(const CtrGcWeights& w, Isa isa)
       joints_(w.joints) {
   check_size(kOp, "inputs", w.inputs, kMostChannels);
   check_size(kOp, "outputs", w.outputs, kMostChannels);
-  check_size(kOp, "subsets", w.subsets, 16);
+  check_size(kOp, "subsets", w.subsets, kMostSubsets);
   check_size(kOp, "relations", w.relations, kMostChannels);
   check_size(kOp, "joints", w.joints, kMostJoints);
   check(w.shortcut != nullptr || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs, " to ",
         w.outputs, " channels needs a convolution");
+  check_given(kOp, "relation", w.relation), check_given(kOp, "relation_bias", w.relation_bias);
+  check_given(kOp, "expand", w.expand), check_given(kOp, "expand_bias", w.expand_bias);
+  check_given(kOp, "adjacency", w.adjacency), check_given(kOp, "shift", w.shift);
+  check_given(kOp, "value", w.value), check_given(kOp, "value_bias", w.value_bias);
   const PanelFormat plain = {kernels_->panel_rows, 1}, format = {kernels_->panel_rows, kernels_->pack};
   const int half = subsets_ * relations_;
   relation_bias_ = Floats(product(2, half));
@@ -68,9 +72,9 @@ struct CtrGc::Layout {
     const int rows = op.kernels_->panel_rows, pack = op.kernels_->pack, pairs = pair_row(op.joints_);
     const long graph_step = pack == 2 ? steps(op.joints_, 2) * joint_row(op.joints_) : pairs;
     Pieces pieces(workspace);
-    float* means = pieces.take(product(x.bodies * op.inputs_, joint_row(op.joints_)));
-    float* packed = pieces.take(pack == 2 ? product(x.bodies * steps(op.inputs_, 2), x.columns()) : 0);
-    float* tangents = pieces.take(product(x.bodies * op.subsets_ * steps(op.relations_, pack), pairs));
+    float* means = pieces.take(product(x.bodies, op.inputs_, joint_row(op.joints_)));
+    float* packed = pieces.take(pack == 2 ? product(x.bodies, steps(op.inputs_, 2), x.columns()) : 0);
+    float* tangents = pieces.take(product(x.bodies, op.subsets_, steps(op.relations_, pack), pairs));
     const std::size_t values = product(rows * op.subsets_ * steps(op.joints_, pack), x.joint_step());
     const std::size_t channels =
         product(rows * op.subsets_, graph_step) + values + product(rows, x.columns());
@@ -82,6 +86,7 @@ struct CtrGc::Layout {
 };
 
 std::size_t CtrGc::workspace(const Activation& x, int threads) const {
+  check_sizes(kOp, "x", x, inputs_, joints_);
   return Layout::of(*this, x, nullptr, threads).taken;
 }
 
@@ -103,11 +108,11 @@ void CtrGc::run(const Activation& x, const Activation& y, float* workspace, Thre
   args.joint_row = joint_row(joints_), args.pair_row = pair_row(joints_);
 
   const int groups = (inputs_ + cpu::kCtrGcMeanRows - 1) / cpu::kCtrGcMeanRows;
-  pool.run(x.bodies * groups, [&](int task, int) { kernels_->ctr_gc_means(args, task); });
-  pool.run(x.bodies * subsets_,
+  pool.run(task_count(kOp, {x.bodies, groups}), [&](int task, int) { kernels_->ctr_gc_means(args, task); });
+  pool.run(task_count(kOp, {x.bodies, subsets_}),
            [&](int task, int thread) { kernels_->ctr_gc_tangents(args, task, layout.scratch[thread]); });
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
-  pool.run(x.bodies * panels,
+  pool.run(task_count(kOp, {x.bodies, panels}),
            [&](int task, int thread) { kernels_->ctr_gc_channels(args, task, layout.scratch[thread]); });
 }
 

@@ -1,5 +1,7 @@
 #include "ski_edge/ops/graph_conv.h"
 
+#include <limits>
+
 #include "cpu/kernels.h"
 #include "dispatch/arguments.h"
 
@@ -15,13 +17,17 @@ GraphConv::GraphConv(const GraphConvWeights& w, Isa isa)
       outputs_(w.outputs),
       subsets_(w.subsets),
       joints_(w.joints),
-      shortcut_kind_(w.shortcut) {
+      shortcut_kind_(w.shortcut),
+      least_(w.relu ? 0 : std::numeric_limits<float>::lowest()) {
   check_size(kOp, "inputs", w.inputs, kMostChannels);
   check_size(kOp, "outputs", w.outputs, kMostChannels);
-  check_size(kOp, "subsets", w.subsets, 16);
+  check_size(kOp, "subsets", w.subsets, kMostSubsets);
   check_size(kOp, "joints", w.joints, kMostJoints);
   check(w.shortcut != Shortcut::identity || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs,
         " to ", w.outputs, " channels needs a convolution");
+  check_given(kOp, "graph", w.graph), check_given(kOp, "shift", w.shift);
+  check_given(kOp, "value", w.value), check_given(kOp, "value_bias", w.value_bias);
+  if (w.shortcut == Shortcut::convolution) check_given(kOp, "shortcut_weight", w.shortcut_weight);
   const PanelFormat format = {kernels_->panel_rows, kernels_->pack};
   for (int s = 0; s < subsets_; ++s) {
     value_.add(w.value + s * outputs_ * inputs_, outputs_, inputs_, format);
@@ -53,7 +59,7 @@ struct GraphConv::Layout {
   static Layout of(const GraphConv& op, const Activation& x, float* workspace, int threads) {
     const int rows = op.kernels_->panel_rows, pack = op.kernels_->pack;
     Pieces pieces(workspace);
-    float* packed = pieces.take(pack == 2 ? product(x.bodies * steps(op.inputs_, 2), x.columns()) : 0);
+    float* packed = pieces.take(pack == 2 ? product(x.bodies, steps(op.inputs_, 2), x.columns()) : 0);
     const std::size_t values = product(rows * op.subsets_ * steps(op.joints_, pack), x.joint_step());
     const Pieces::PerThread scratch = pieces.take_per_thread(values + product(rows, x.columns()), threads);
     return {packed, scratch, pieces.taken()};
@@ -61,6 +67,7 @@ struct GraphConv::Layout {
 };
 
 std::size_t GraphConv::workspace(const Activation& x, int threads) const {
+  check_sizes(kOp, "x", x, inputs_, joints_);
   return Layout::of(*this, x, nullptr, threads).taken;
 }
 
@@ -77,13 +84,15 @@ void GraphConv::run(const Activation& x, const Activation& y, float* workspace, 
   args.identity = shortcut_kind_ == Shortcut::identity;
   args.packed = layout.packed;
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
+  args.least = least_;
   if (kernels_->pack == 2) pool.run(x.bodies, [&](int task, int) { kernels_->graph_conv_pack(args, task); });
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
-  pool.run(x.bodies * panels,
+  pool.run(task_count(kOp, {x.bodies, panels}),
            [&](int task, int thread) { kernels_->graph_conv(args, task, layout.scratch[thread]); });
 }
 
 std::size_t GraphConv::step_workspace(int joints, int threads) const {
+  check_size(kOp, "joints", joints, kMostJoints);
   Pieces pieces(nullptr);
   pieces.take_per_thread(product(kernels_->panel_rows * subsets_, padded_frames(joints)), threads);
   return pieces.taken();
@@ -99,7 +108,7 @@ void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* 
   Pieces pieces(workspace);
   const auto scratch =
       pieces.take_per_thread(product(kernels_->panel_rows * subsets_, x.row()), pool.threads());
-  cpu::GraphStepArgs args{};
+  cpu::GraphConvStepArgs args{};
   args.x = x.data, args.y = y.data;
   args.bodies = x.bodies, args.inputs = inputs_, args.outputs = outputs_, args.joints = joints_,
   args.row = x.row();
@@ -107,8 +116,9 @@ void GraphConv::step(const FrameActivation& x, const FrameActivation& y, float* 
   args.value = value_.views(), args.shortcut = shortcut_.views();
   args.identity = shortcut_kind_ == Shortcut::identity;
   args.graph = graph_.data(), args.value_bias = value_bias_.data(), args.shift = shift_.data();
+  args.least = least_;
   const int panels = (outputs_ + kernels_->panel_rows - 1) / kernels_->panel_rows;
-  pool.run(panels, [&](int task, int thread) { kernels_->graph_step(args, task, scratch[thread]); });
+  pool.run(panels, [&](int task, int thread) { kernels_->graph_conv_step(args, task, scratch[thread]); });
 }
 
 }  // namespace ski_edge

@@ -35,6 +35,11 @@ HyperedgeAttention::HyperedgeAttention(const HyperedgeAttentionWeights& w, Isa i
         " outputs must divide by heads (", w.heads, ") and project_groups (", w.project_groups, ")");
   check(w.shortcut != nullptr || w.inputs == w.outputs, kOp, ": a shortcut from ", w.inputs, " to ",
         w.outputs, " channels needs a convolution");
+  check_given(kOp, "qkv", w.qkv), check_given(kOp, "qkv_bias", w.qkv_bias);
+  check_given(kOp, "group_features", w.group_features), check_given(kOp, "hop_features", w.hop_features);
+  check_given(kOp, "group_weight", w.group_weight), check_given(kOp, "attention_bias", w.attention_bias);
+  check_given(kOp, "project", w.project), check_given(kOp, "project_bias", w.project_bias);
+  check_given(kOp, "group_of", w.group_of), check_given(kOp, "hop_of", w.hop_of);
   const int c = outputs_ / heads_, width = outputs_ / project_groups_;
   const PanelFormat plain = {kernels_->panel_rows, 1}, rows = {kernels_->panel_rows, kernels_->pack};
   heads_per_task_ = 1;
@@ -67,7 +72,7 @@ HyperedgeAttention::HyperedgeAttention(const HyperedgeAttentionWeights& w, Isa i
     if (w.shortcut != nullptr) shortcut_.add(w.shortcut + group * width * inputs_, width, inputs_, plain);
   }
   group_weight_ = Floats(w.group_weight, product(1, outputs_));
-  attention_bias_ = Floats(w.attention_bias, product(heads_ * joints_, joints_));
+  attention_bias_ = Floats(w.attention_bias, product(heads_, joints_, joints_));
   project_bias_ = Floats(w.project_bias, product(1, outputs_));
 }
 
@@ -92,6 +97,7 @@ struct HyperedgeAttention::Layout {
 };
 
 std::size_t HyperedgeAttention::workspace(const Activation& x, int threads) const {
+  check_sizes(kOp, "x", x, inputs_, joints_);
   return Layout::of(*this, x, nullptr, threads).taken;
 }
 
@@ -102,7 +108,7 @@ void HyperedgeAttention::run(const Activation& x, const Activation& y, float* wo
   check(x.bodies == y.bodies && x.frames == y.frames && x.split == y.split, kOp,
         ": y must have the bodies and frames of x ", shape(x), ", got ", shape(y));
   const Layout layout = Layout::of(*this, x, workspace, pool.threads());
-  cpu::AttentionArgs args{};
+  cpu::HyperedgeAttentionArgs args{};
   args.x = x, args.y = y, args.normed = layout.normed, args.groups = layout.groups;
   args.heads_per_task = heads_per_task_, args.heads = heads_, args.hops = hops_;
   args.qkv = qkv_.views(), args.group_features = group_features_.views(),
@@ -113,10 +119,14 @@ void HyperedgeAttention::run(const Activation& x, const Activation& y, float* wo
   args.attention_bias = attention_bias_.data(), args.project_bias = project_bias_.data();
   args.group_of = group_of_.data(), args.hop_of = hop_of_.data();
   args.gain = gain_;
+  const cpu::LayerNormArgs norm = {x, layout.normed, nullptr, nullptr, true};
   const int vectors = x.joint_step() / kernels_->lanes;
-  pool.run(x.bodies * vectors, [&](int task, int) { kernels_->layer_norm(args, task); });
-  pool.run(x.bodies * vectors * (heads_ / heads_per_task_),
-           [&](int task, int thread) { kernels_->attention(args, task, layout.scratch[thread]); });
+  pool.run(task_count(kOp, {x.bodies, vectors}), [&](int task, int) {
+    kernels_->layer_norm(norm, task);
+    kernels_->hyperedge_attention_groups(args, task);
+  });
+  pool.run(task_count(kOp, {x.bodies, vectors, heads_ / heads_per_task_}),
+           [&](int task, int thread) { kernels_->hyperedge_attention(args, task, layout.scratch[thread]); });
 }
 
 }  // namespace ski_edge

@@ -13,6 +13,7 @@ Floats::Floats(std::size_t count) : size_(count) {
   // Rows of an activation lie kilobytes apart, each on a page of its own: large blocks ask for large pages,
   // or every step of a product would miss the table of pages.
   constexpr std::size_t kLargePage = std::size_t{2} << 20;
+  if (count > (std::size_t{1} << 60)) throw std::bad_alloc();  // its bytes would be beyond size_t
   const std::size_t wanted = count * sizeof(float) + 64, step = wanted >= kLargePage / 2 ? kLargePage : 64;
   const std::size_t bytes = (wanted + step - 1) / step * step;
   memory_.reset(static_cast<float*>(std::aligned_alloc(step, bytes)));

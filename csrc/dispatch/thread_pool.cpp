@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "dispatch/cpus.h"
 #include "ski_edge/check.h"
-#if defined(__linux__)
-#include <sched.h>
-#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
@@ -32,14 +30,6 @@ long this_process() {
 #else
   return 0;
 #endif
-}
-
-int usable_cpus() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "engine/bundle.h"
+#include "ski_edge/bundle.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -3,20 +3,15 @@
 #include <cmath>
 
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge {
 
-namespace {
-
-// Nine hours at 30 frames per second; sizes of activations stay far inside what an int counts.
-constexpr long kMostEngineFrames = 1 << 20;
-
-}  // namespace
-
 void check_clips(const ClipView& x, const NetworkSpec& spec) {
+  check(x.data != nullptr && x.clips >= 0, "a clip must hold data, got nothing or ", x.clips, " clips");
   check(x.joints == spec.joints && x.persons == spec.persons, "a clip must be [N, 3, T, ", spec.joints, ", ",
         spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
-  check(x.frames >= 1 && x.frames <= kMostEngineFrames, "a clip must have 1 to ", kMostEngineFrames,
+  check(x.frames >= 1 && x.frames <= kMostFrames, "a clip must have 1 to ", kMostFrames,
         " frames, got ", x.frames);
 }
 

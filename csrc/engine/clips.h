@@ -5,7 +5,7 @@
 
 namespace ski_edge {
 
-// Throws BadInput unless x is [N, 3, T, joints, persons] of the network.
+// Throws BadInput unless x holds data of [N, 3, T, joints, persons] of the network.
 void check_clips(const ClipView& x, const NetworkSpec& spec);
 
 // Whether a slot holds nothing but zeros. Refuses numbers that are none: a ReLU would quietly make zeros of

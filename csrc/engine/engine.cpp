@@ -7,7 +7,10 @@
 
 #include "engine/clips.h"
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
+#include "ski_edge/ops/pool_head.h"
 
 namespace ski_edge {
 
@@ -48,7 +51,7 @@ struct Engine::Parts {
   std::vector<float> sum;     // of the slots of one clip
 
   Parts(const std::string& weights, const NetworkSpec& given, const EngineOptions& options)
-      : spec(given),
+      : spec(checked(given)),
         network(read_network(SafeTensors::open(weights), given, options.isa)),
         pool(options.threads),
         isa(options.isa) {}
@@ -81,7 +84,12 @@ struct Engine::Parts {
       plan.steps.push_back(step);
     }
     largest = (largest + 15) / 16 * 16;
-    plan.memory = Floats(3 * largest + workspace);
+    try {
+      plan.memory = Floats(3 * largest + workspace);
+    } catch (const std::bad_alloc&) {
+      refuse(bodies_count, " bodies of ", frames, " frames at once need ", (3 * largest + workspace) / 262144,
+             " MB, which this machine does not give; cut the clip");
+    }
     float* buffers[3] = {plan.memory.data(), plan.memory.data() + largest, plan.memory.data() + 2 * largest};
     plan.workspace = plan.memory.data() + 3 * largest;
     for (Plan::Step& step : plan.steps) {

@@ -3,15 +3,18 @@
 #include <cmath>
 
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge {
 
 int Tensors::axis(const std::string& name, std::size_t index) const {
   const std::string full = prefix_ + name;
-  check(file_.has(full), "weights hold no ", full);
+  check(file_.has(full), "weights hold no ", full, "; are they of another model?");
   const std::vector<std::int64_t>& shape = file_.shape(full);
-  check(index < shape.size() && shape[index] >= 1 && shape[index] <= 65536, "weights: ", full,
-        " must have 1 to 65536 in axis ", index);
+  check(index < shape.size(), "weights: ", full, " must have an axis ", index, ", it has ", shape.size(),
+        " axes; are they of another model?");
+  check(shape[index] >= 1 && shape[index] <= kMostAxis, "weights: ", full, " must have 1 to ", kMostAxis,
+        " in axis ", index, ", got ", shape[index], "; are they of another model?");
   return static_cast<int>(shape[index]);
 }
 

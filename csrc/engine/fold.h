@@ -18,7 +18,8 @@ class Tensors {
   std::vector<float> get(const std::string& name, std::vector<std::int64_t> shape) const {
     return file_.floats(prefix_ + name, shape);
   }
-  // The size of one axis of a tensor, for what only the weights know.
+  // The size of one axis of a tensor, for what only the weights know: 1 to kMostAxis, so that the product of
+  // two sizes fits an int.
   int axis(const std::string& name, std::size_t index) const;
 
  private:

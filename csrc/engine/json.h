@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "ski_edge/text.h"
+
 namespace ski_edge {
 
 // One value and all below it. Accessors throw BadInput that names the document and the path to the value:
@@ -57,9 +59,5 @@ class Json {
 // Parses one document. `where` names it in errors. Refuses duplicate keys, text that is not UTF-8, lone
 // surrogates, numbers beyond double, more than 64 levels and more than a million values.
 Json parse_json(std::string_view text, const std::string& where);
-
-// Text from a file made fit for one line of an error: control characters and broken UTF-8 as \xNN, cut
-// with "..." after about `most` bytes.
-std::string printable(std::string_view text, size_t most = 60);
 
 }  // namespace ski_edge

@@ -9,7 +9,8 @@
 #include "ski_edge/ops/ctr_gc.h"
 #include "ski_edge/ops/graph_conv.h"
 #include "ski_edge/ops/hyperedge_attention.h"
-#include "ski_edge/ops/temporal.h"
+#include "ski_edge/ops/multi_scale_temporal.h"
+#include "ski_edge/ops/taps_conv.h"
 
 namespace ski_edge {
 

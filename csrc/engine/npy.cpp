@@ -1,4 +1,4 @@
-#include "engine/npy.h"
+#include "ski_edge/npy.h"
 
 #include <charconv>
 #include <cstdint>

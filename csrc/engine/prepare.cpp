@@ -1,5 +1,5 @@
 // double and float change places exactly where the numpy code changes them, so that both round alike.
-#include "engine/prepare.h"
+#include "ski_edge/prepare.h"
 
 #include <algorithm>
 #include <array>
@@ -7,11 +7,13 @@
 #include <limits>
 
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge {
 namespace {
 
 constexpr long kLongest = 1'000'000;  // frames; nine hours
+constexpr long kMostPeople = 1024;    // bodies in a recording, of which a network takes the first few
 
 using Vector = std::array<double, 3>;
 using Rotation = std::array<Vector, 3>;
@@ -292,7 +294,8 @@ std::vector<float> prepare_any(const Real* sequence, long frames, long persons, 
 
 void check_spec(const SkeletonSpec& spec) {
   const int joints = spec.joints();
-  check(joints >= 2 && joints <= 256, "skeleton: parents must be of 2 to 256 joints, got ", joints);
+  check(joints >= 2 && joints <= kMostJoints, "skeleton: parents must be of 2 to ", kMostJoints,
+        " joints, got ", joints);
   int roots = 0;
   for (int joint = 0; joint < joints; ++joint)
     roots += spec.parents[static_cast<std::size_t>(joint)] == joint;
@@ -307,7 +310,8 @@ void check_spec(const SkeletonSpec& spec) {
   check(spec.align == Align::none || !spec.upright.empty(), "layout ", spec.layout,
         " has no joints called spine_base, spine_mid, left_shoulder and right_shoulder, which align upright "
         "needs");
-  check(spec.persons >= 1 && spec.persons <= 16, "skeleton: persons must be 1 to 16, got ", spec.persons);
+  check(spec.persons >= 1 && spec.persons <= kMostPersons, "skeleton: persons must be 1 to ", kMostPersons,
+        ", got ", spec.persons);
   const Resample& to = spec.resample;
   check(to.frames >= 1 && to.frames <= 4096, "resample: frames must be 1 to 4096, got ", to.frames);
   check(to.keep > 0 && to.keep <= 1, "resample: keep must be above 0 and at most 1, got ", to.keep);
@@ -326,6 +330,8 @@ void check_shape(const std::vector<long>& shape, const SkeletonSpec& spec) {
   check(fits, "a skeleton must be [T, M, ", spec.joints(), ", 3] (", spec.layout, "), got [", got, "]");
   check(shape[0] <= kLongest, "a skeleton of ", shape[0], " frames is longer than ", kLongest,
         "; cut it into clips");
+  check(shape[1] <= kMostPeople, "a skeleton of ", shape[1], " bodies has more than ", kMostPeople,
+        "; is it [T, M, V, 3]?");
 }
 
 std::vector<float> prepare(const float* sequence, long frames, long persons, const SkeletonSpec& spec) {

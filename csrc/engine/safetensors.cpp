@@ -4,11 +4,9 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
-#include <new>
 
+#include "engine/files.h"
 #include "engine/json.h"
 #include "ski_edge/check.h"
 
@@ -32,10 +30,10 @@ uint64_t element_size(const std::string& dtype) {
 
 // Byte by byte, so that the machine's byte order and alignment do not matter; compilers make it one load.
 template <class Unsigned>
-Unsigned little_endian(const uint8_t* bytes) {
+Unsigned little_endian(const char* bytes) {
   Unsigned value = 0;
   for (size_t i = 0; i < sizeof(Unsigned); ++i)
-    value = static_cast<Unsigned>(value | static_cast<Unsigned>(bytes[i]) << (8 * i));
+    value = static_cast<Unsigned>(value | static_cast<Unsigned>(static_cast<uint8_t>(bytes[i])) << (8 * i));
   return value;
 }
 
@@ -87,27 +85,10 @@ uint64_t bytes_of(const std::vector<int64_t>& shape, uint64_t element, const Jso
 }  // namespace
 
 SafeTensors SafeTensors::open(const std::string& path) {
-  std::error_code error;
-  check(std::filesystem::is_regular_file(path, error), path, ": must be a safetensors file, found ",
-        std::filesystem::exists(path, error) ? "a folder or device" : "nothing there");
-  const uintmax_t size = std::filesystem::file_size(path, error);
-  check(!error, path, ": its size cannot be read (", error.message(), ")");
-  std::ifstream file(path, std::ios::binary);
-  check(file.is_open(), path, ": cannot be opened; check its permissions");
-  std::vector<uint8_t> bytes;
-  try {
-    bytes.resize(static_cast<size_t>(std::min<uintmax_t>(size, std::numeric_limits<size_t>::max())));
-  } catch (const std::exception&) {  // bad_alloc or length_error
-    refuse(path, ": its ", std::to_string(size), " bytes do not fit into memory");
-  }
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  check(file.good() && static_cast<uintmax_t>(file.gcount()) == size, path, ": could be read only in part, ",
-        std::to_string(file.gcount()), " of ", std::to_string(size),
-        " bytes; is another process writing it?");
-  return from_bytes(std::move(bytes), path);
+  return from_bytes(read_file(path, "weights"), path);
 }
 
-SafeTensors SafeTensors::from_bytes(std::vector<uint8_t> bytes, const std::string& where) {
+SafeTensors SafeTensors::from_bytes(std::string bytes, const std::string& where) {
   const uint64_t size = bytes.size();
   check(size >= kPrefix, where, ": must be a safetensors file, got only ", std::to_string(size),
         " bytes; copy it again");
@@ -120,8 +101,7 @@ SafeTensors SafeTensors::from_bytes(std::vector<uint8_t> bytes, const std::strin
   out.where_ = where;
   out.bytes_ = std::move(bytes);
   out.data_start_ = static_cast<size_t>(kPrefix + header_size);
-  const std::string_view header(reinterpret_cast<const char*>(out.bytes_.data()) + kPrefix,
-                                static_cast<size_t>(header_size));
+  const std::string_view header(out.bytes_.data() + kPrefix, static_cast<size_t>(header_size));
   out.read_header(header, size - out.data_start_);
   out.check_layout(size - out.data_start_);
   return out;
@@ -199,7 +179,7 @@ std::vector<float> SafeTensors::floats(std::string_view name,
         " must be F32, F16, BF16 or F64, got ", printable(dtype), "; save it in one of these");
 
   const uint64_t element = element_size(dtype);
-  const uint8_t* const data = bytes_.data() + data_start_ + source.begin;
+  const char* const data = bytes_.data() + data_start_ + source.begin;
   std::vector<float> values(static_cast<size_t>((source.end - source.begin) / element));
   const auto fill = [&](auto float_bits) {
     for (size_t i = 0; i < values.size(); ++i) {
@@ -209,11 +189,11 @@ std::vector<float> SafeTensors::floats(std::string_view name,
       values[i] = same_bits<float>(bits);
     }
   };
-  if (dtype == "F32") fill([](const uint8_t* at) { return little_endian<uint32_t>(at); });
-  if (dtype == "F16") fill([](const uint8_t* at) { return half_to_float_bits(little_endian<uint16_t>(at)); });
-  if (dtype == "BF16") fill([](const uint8_t* at) { return uint32_t{little_endian<uint16_t>(at)} << 16; });
+  if (dtype == "F32") fill([](const char* at) { return little_endian<uint32_t>(at); });
+  if (dtype == "F16") fill([](const char* at) { return half_to_float_bits(little_endian<uint16_t>(at)); });
+  if (dtype == "BF16") fill([](const char* at) { return uint32_t{little_endian<uint16_t>(at)} << 16; });
   if (dtype == "F64") {
-    fill([&](const uint8_t* at) -> uint32_t {
+    fill([&](const char* at) -> uint32_t {
       const auto bits = little_endian<uint64_t>(at);
       if (!finite(bits)) return 0x7F800000u;  // infinity, for fill to refuse
       const double value = same_bits<double>(bits);

@@ -14,7 +14,7 @@ class SafeTensors {
  public:
   static SafeTensors open(const std::string& path);
   // `where` names the bytes in errors.
-  static SafeTensors from_bytes(std::vector<uint8_t> bytes, const std::string& where);
+  static SafeTensors from_bytes(std::string bytes, const std::string& where);
 
   std::vector<std::string> names() const;  // sorted
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
@@ -37,7 +37,7 @@ class SafeTensors {
   void check_layout(uint64_t data_size) const;
 
   std::string where_;
-  std::vector<uint8_t> bytes_;
+  std::string bytes_;
   size_t data_start_ = 0;
   std::map<std::string, Tensor, std::less<>> tensors_;
 };

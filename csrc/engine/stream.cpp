@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "ski_edge/check.h"
+#include "ski_edge/limits.h"
 
 namespace ski_edge {
 
@@ -58,14 +60,14 @@ struct Stream::Parts {
   long outputs = 0;             // of the trunk, so far
 
   Parts(const std::string& weights, const NetworkSpec& given, int frames, const EngineOptions& options)
-      : spec(given),
+      : spec(checked(given)),
         network(read(weights, given, options.isa)),
         pool(options.threads),
         isa(options.isa),
         window(frames) {
     const int field = receptive_field();
-    check(window >= field && window <= 1 << 20, "a window must have ", field,
-          " (what one output sees) to 1048576 frames, got ", window);
+    check(window >= field && window <= kMostFrames, "a window must have ", field,
+          " (what one output sees) to ", kMostFrames, " frames, got ", window);
     std::size_t total = 0, work = 0;
     for (const bool measure : {true, false}) {  // sizes first, then addresses
       float* at = measure ? nullptr : memory.data();

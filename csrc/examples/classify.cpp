@@ -3,6 +3,12 @@
 //   read_bundle    the folder that `ski-edge export` wrote: labels, weights, how a clip must look
 //   prepare        joints in metres [T, M, V, 3] -> the network's input
 //   Engine::run    input -> one logit for each label
+#include <ski_edge/bundle.h>
+#include <ski_edge/check.h>
+#include <ski_edge/engine.h>
+#include <ski_edge/npy.h>
+#include <ski_edge/prepare.h>
+#include <ski_edge/text.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,13 +21,6 @@
 #include <numeric>
 #include <string>
 #include <vector>
-
-#include "engine/bundle.h"
-#include "engine/json.h"
-#include "engine/npy.h"
-#include "engine/prepare.h"
-#include "ski_edge/check.h"
-#include "ski_edge/engine.h"
 
 namespace {
 

@@ -70,10 +70,8 @@ inline std::string damaged(std::string text, std::mt19937& random) {
 }
 
 // A safetensors file whose size field fits its header.
-inline std::vector<uint8_t> safetensors_file(const std::string& header, const std::string& data) {
-  std::vector<uint8_t> bytes;
-  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<uint8_t>(uint64_t{header.size()} >> (8 * i)));
-  bytes.insert(bytes.end(), header.begin(), header.end());
-  bytes.insert(bytes.end(), data.begin(), data.end());
-  return bytes;
+inline std::string safetensors_file(const std::string& header, const std::string& data) {
+  std::string bytes;
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(uint64_t{header.size()} >> (8 * i) & 0xFF));
+  return bytes + header + data;
 }

@@ -2,9 +2,9 @@
 // the other. tests/native/test_classify.py compares it with Python's.
 #include <cstdio>
 
-#include "engine/bundle.h"
-#include "engine/npy.h"
+#include "ski_edge/bundle.h"
 #include "ski_edge/check.h"
+#include "ski_edge/npy.h"
 
 int main(int count, char** words) {
   try {

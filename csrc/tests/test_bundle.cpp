@@ -5,8 +5,8 @@
 #include <fstream>
 
 #include "checks.h"
-#include "engine/bundle.h"
 #include "engine/sha256.h"
+#include "ski_edge/bundle.h"
 
 using namespace ski_edge;
 namespace fs = std::filesystem;

@@ -1,4 +1,4 @@
-// How clips enter a network and features leave it, against plain loops.
+// How clips enter a network, against plain loops.
 #include "reference.h"
 #include "ski_edge/ops/edges.h"
 
@@ -53,34 +53,6 @@ void test_normalise() {
   }
 }
 
-void test_pool() {
-  for (const int frames : {1, 2, 13, 16, 17, 63, 64, 65}) {
-    for (const bool split : {false, true}) {
-      const int bodies = 1 + frames % 3, channels = frames == 64 ? 54 : 5, joints = split ? 17 : 33;
-      const Held x(bodies, channels, joints, frames, split);
-      const Truth values = noise_like(x, 0, 2, static_cast<unsigned>(frames));
-      x.set(values);
-      double worst = 0;
-      bool intact = true;
-      for (const Isa isa : isas()) {
-        const Guarded features(static_cast<std::size_t>(bodies * channels));
-        pool_features(x, features.data(), isa, pool(1 + frames % 3));
-        for (int n = 0; n < bodies; ++n)
-          for (int c = 0; c < channels; ++c) {
-            double sum = 0;
-            for (int v = 0; v < joints; ++v)
-              for (int t = 0; t < frames; ++t) sum += values(n, c, v, t);
-            const double off = std::abs(features.data()[n * channels + c] - sum / joints / frames);
-            worst = std::isfinite(off) ? std::max(worst, off) : 1;
-          }
-        intact = intact && features.intact();
-      }
-      // One lane adds up to 33 * 65 numbers one by one, so its partial sums are what rounds.
-      expect(worst <= 1e-5 && intact, ("pool_features " + shape_name(x)).c_str());
-    }
-  }
-}
-
 void test_bad_input() {
   const std::vector<float> clip(3 * 16 * 5, 1.0f), table(15, 1.0f);
   ClipView view;
@@ -98,16 +70,12 @@ void test_bad_input() {
   enter([](auto& to) { to.frames = 15; }, "y must have the 16 frames of x", "normalise: frames");
   enter([](auto& to) { to.split = true; }, "y must have the 16 frames of x", "normalise: split");
   enter([](auto& to) { to.joints = 4; }, "y must be [N, 3, 5, T]", "normalise: joints");
-  Activation nothing;
-  throws([&] { pool_features(nothing, nullptr, Isa::scalar, pool(1)); }, "pool_features: x must hold data",
-         "pool_features of nothing");
 }
 
 }  // namespace
 
 int main() {
   test_normalise();
-  test_pool();
   test_bad_input();
   return summary();
 }

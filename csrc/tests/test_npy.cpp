@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "checks.h"
-#include "engine/npy.h"
+#include "ski_edge/npy.h"
 
 using ski_edge::BadInput;
 using ski_edge::Npy;

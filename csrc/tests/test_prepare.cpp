@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "checks.h"
-#include "engine/prepare.h"
+#include "ski_edge/prepare.h"
 
 using namespace ski_edge;
 

@@ -9,7 +9,17 @@ shapes known to torch.compile. Activations are time-last here, `[N, C, V, T]`; n
 from ski_edge.ops.ctr_gc import CtrGc
 from ski_edge.ops.graph_conv import GraphConv
 from ski_edge.ops.hyperedge_attention import HyperedgeAttention
+from ski_edge.ops.layer_norm import LayerNorm
 from ski_edge.ops.multi_scale_temporal import MultiScaleTemporal
+from ski_edge.ops.pool_head import PoolHead
 from ski_edge.ops.taps_conv import TapsConv
 
-__all__ = ["CtrGc", "GraphConv", "HyperedgeAttention", "MultiScaleTemporal", "TapsConv"]
+__all__ = [
+    "CtrGc",
+    "GraphConv",
+    "HyperedgeAttention",
+    "LayerNorm",
+    "MultiScaleTemporal",
+    "PoolHead",
+    "TapsConv",
+]

@@ -14,8 +14,9 @@ namespace ski_edge {
 // that the steps of one network follow each other within a microsecond and an idle engine costs nothing.
 class ThreadPool {
  public:
-  // threads: with the caller; 0 takes one per CPU this process may use. Throws BadInput outside 0..256,
-  // or where the system does not give so many.
+  // threads: with the caller; 0 takes one per CPU this process may use, by its affinity and by the quota of
+  // its control groups (containers). Throws BadInput outside 0..256, or where the system does not give so
+  // many.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -1,4 +1,4 @@
-// How a clip enters a network, and how features leave it.
+// How a clip enters a network; pool_head.h is how features leave it.
 #pragma once
 
 #include "ski_edge/activation.h"
@@ -24,8 +24,5 @@ struct Body {
 // statistics per body slot, joint and coordinate.
 void normalise(const ClipView& x, const Body* bodies, const float* scale, const float* shift,
                const Activation& y, Isa isa, ThreadPool& pool);
-
-// features [N, C]: mean of x over valid frames and joints.
-void pool_features(const Activation& x, float* features, Isa isa, ThreadPool& pool);
 
 }  // namespace ski_edge

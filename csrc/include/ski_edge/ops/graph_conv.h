@@ -1,9 +1,11 @@
 // Graph convolution with one graph for all channels (ST-GCN, CTRS-GCN), with what follows it.
 //
-//   y[c,w,t] = relu(sum over s, v of graph_s[v, w] * (value_s x + value_bias_s)[c, v, t] + shift[c] +
+//   y[c,w,t] = relu?(sum over s, v of graph_s[v, w] * (value_s x + value_bias_s)[c, v, t] + shift[c] +
 //   shortcut(x)[c,w,t])
 //
 // Mixing joints and mixing channels commute, so it does not matter which of the two a network writes first.
+// Each hierarchy level of HD-GCN is one of these without the ReLU: its three graphs, with value matrices that
+// write into rows of their own (tests/ops/test_graph_conv.py).
 #pragma once
 
 #include "ski_edge/activation.h"
@@ -28,6 +30,7 @@ struct GraphConvWeights {
   const float* shift = nullptr;                          // [C']
   Shortcut shortcut = Shortcut::none;
   const float* shortcut_weight = nullptr;  // [C', C] where the shortcut is a convolution
+  bool relu = true;
 };
 
 class GraphConv {
@@ -51,6 +54,7 @@ class GraphConv {
   const cpu::Kernels* kernels_;
   int inputs_, outputs_, subsets_, joints_;
   Shortcut shortcut_kind_;
+  float least_;
   Panels value_, shortcut_;  // value_: one matrix per subset
   Floats graph_, value_bias_, shift_;
 };

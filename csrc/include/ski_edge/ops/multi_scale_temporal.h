@@ -1,10 +1,9 @@
-// Convolution over time, with the residual that follows it.
+// Four branches of convolution over time (CTR-GCN, HD-GCN, Hyperformer; norms folded), with the residual that
+// follows. Each branch has W = C'/4 channels:
 //
-// MultiScaleTemporal (CTR-GCN, HD-GCN, Hyperformer; norms folded): four branches of W = C'/4 channels,
 //   r = relu(reduce x + reduce_bias)                                          [3 W]
 //   b0, b1 = taps_i * r_i at dilation 1, 2;  b2 = pool_scale * max3(r_2);  b3 = point x
 //   y = relu(relu?(concat(b0..b3) + bias) + residual)
-// TapsConv (ST-GCN, CTRS-GCN): y = relu(taps * x + bias + residual).
 //
 // The residual is nothing, an activation of y's shape, or a 1x1 convolution of one. With stride 2, x and a
 // residual of x's frame rate are split activations, and y has the frames of their even part.
@@ -57,41 +56,6 @@ class MultiScaleTemporal {
   bool relu_before_;
   Panels reduce_, dilated_, point_, skip_;  // dilated_: two matrices, skip_: one per branch
   Floats reduce_bias_, bias_, pool_scale_, skip_bias_;
-};
-
-// Row-major float32 tensors of the caller, copied when the op is made.
-struct TapsConvWeights {
-  int inputs = 0, outputs = 0, residual_channels = 0;
-  int stride = 1, taps = 9;       // an odd number up to 9
-  const float* weight = nullptr;  // [C', C, taps]
-  const float* bias = nullptr;    // [C'], that of the skip included
-  const float* skip = nullptr;    // [C', residual channels]; none: the residual is added as it is
-};
-
-class TapsConv {
- public:
-  // Throws BadInput for sizes that are out of range or do not fit together.
-  TapsConv(const TapsConvWeights& weights, Isa isa);
-
-  // As those of MultiScaleTemporal.
-  std::size_t workspace(const Activation& x, int threads) const;
-  void run(const Activation& x, const Activation& residual, const Activation& y, float* workspace,
-           ThreadPool& pool) const;
-
-  // One frame of y, without padding in time and without stride: from `taps` frames of x, the oldest first,
-  // and the residual of the middle one (no data: none). Float32 instruction sets only.
-  void step(const FrameActivation* x, const FrameActivation& residual, const FrameActivation& y,
-            ThreadPool& pool) const;
-
-  int taps() const { return taps_count_; }
-
- private:
-  std::size_t scratch(const Activation& x, int joints) const;  // floats per thread
-
-  const cpu::Kernels* kernels_;
-  int inputs_, outputs_, residual_channels_, stride_, taps_count_;
-  Panels taps_, skip_;
-  Floats bias_;
 };
 
 }  // namespace ski_edge

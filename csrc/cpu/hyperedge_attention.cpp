@@ -10,7 +10,6 @@ namespace ski_edge::cpu::SKI_EDGE_TARGET {
 namespace {
 
 constexpr int kQueries = 4, kKeys = 5, kChannels = 4;  // tiles of scores and of outputs
-constexpr float kEpsilon = 1e-5f;                      // LayerNorm's
 
 // to[row][joint] (vectors) = matrix . columns [depth][joint] at from + depth * row_step + joint * joint_step,
 // + bias.
@@ -94,8 +93,8 @@ SKI_EDGE_INLINE void mix_tile(const float* weight, const float* value, int joint
 }
 
 // score[m] += own[group of m] + by_hop[hop of m]; then gain * softmax(score * scale) + bias.
-SKI_EDGE_INLINE void attend(const AttentionArgs& args, float* score, const float* own, const float* by_hop,
-                            const int* hop_of, const float* bias, float scale) {
+SKI_EDGE_INLINE void attend(const HyperedgeAttentionArgs& args, float* score, const float* own,
+                            const float* by_hop, const int* hop_of, const float* bias, float scale) {
   const int joints = args.x.joints;
   Vec most = splat(-3e38f);
   for (int m = 0; m < joints; ++m) {
@@ -115,7 +114,7 @@ SKI_EDGE_INLINE void attend(const AttentionArgs& args, float* score, const float
 }
 
 // All of one head for one vector of frames: out[c][joint].
-SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h, float* scratch,
+SKI_EDGE_INLINE void head(const HyperedgeAttentionArgs& args, int body, int column, int h, float* scratch,
                           float* out) {
   const int joints = args.x.joints, groups = args.groups.joints, channels = args.group_features[h].rows;
   float* qkv = scratch;
@@ -176,45 +175,12 @@ SKI_EDGE_INLINE void head(const AttentionArgs& args, int body, int column, int h
 
 }  // namespace
 
-// Task (body, vector of frames): LayerNorm over channels without its weights, and the groups' means of x
-// itself, both as products take them.
-void layer_norm(const AttentionArgs& args, int task) {
-  const Activation &x = args.x, &y = args.normed, &groups = args.groups;
+// Task (body, vector of frames): the groups' means of x itself, as products take them.
+void hyperedge_attention_groups(const HyperedgeAttentionArgs& args, int task) {
+  const Activation &x = args.x, &groups = args.groups;
   const int vectors = x.joint_step() / kLanes;
   const int body = task / vectors, column = task % vectors * kLanes;
   const long row = x.columns();
-  const float share = 1.0f / static_cast<float>(x.channels);
-  constexpr int kChunk =
-      32;  // joints whose sums are kept at a time: rows are read along the joints, as they lie
-  for (int first = 0; first < x.joints; first += kChunk) {
-    const int count = x.joints - first < kChunk ? x.joints - first : kChunk;
-    const float* from = x.body(body) + first * x.joint_step() + column;
-    float* to = y.body(body) + first * x.joint_step() + column;
-    Vec mean[kChunk], scale[kChunk];
-    for (int v = 0; v < count; ++v) mean[v] = scale[v] = Vec{};
-    for (int c = 0; c < x.channels; ++c) {
-      for (int v = 0; v < count; ++v) mean[v] += load(from + c * row + v * x.joint_step());
-    }
-    for (int v = 0; v < count; ++v) mean[v] *= share;
-    for (int c = 0; c < x.channels; ++c) {
-      for (int v = 0; v < count; ++v) {
-        const Vec d = load(from + c * row + v * x.joint_step()) - mean[v];
-        scale[v] += d * d;
-      }
-    }
-    for (int v = 0; v < count; ++v) {
-      scale[v] = scale[v] * share + kEpsilon;
-      for (int i = 0; i < kLanes; ++i) scale[v][i] = 1.0f / __builtin_sqrtf(scale[v][i]);
-    }
-    for (int c = 0; c < x.channels; c += kPack) {
-      for (int v = 0; v < count; ++v) {
-        const auto normed = [&](int channel) {
-          return (load(from + channel * row + v * x.joint_step()) - mean[v]) * scale[v];
-        };
-        store(to + c / kPack * row + v * x.joint_step(), pack_rows(normed, c, x.channels));
-      }
-    }
-  }
   for (int c = 0; c < x.channels; c += kPack) {
     for (int g = 0; g < groups.joints; ++g) {
       const auto group_mean = [&](int channel) {
@@ -236,7 +202,7 @@ void layer_norm(const AttentionArgs& args, int task) {
 }
 
 // Task (body, vector of frames, set of heads that fills whole projections).
-void attention(const AttentionArgs& args, int task, float* scratch) {
+void hyperedge_attention(const HyperedgeAttentionArgs& args, int task, float* scratch) {
   const Activation &x = args.x, &y = args.y;
   const int sets = args.heads / args.heads_per_task, vectors = x.joint_step() / kLanes, joints = x.joints;
   const int set = task % sets, column = task / sets % vectors * kLanes, body = task / sets / vectors;

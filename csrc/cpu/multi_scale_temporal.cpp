@@ -1,39 +1,10 @@
-// Convolution over time; the contract is in ski_edge/ops/temporal.h.
-#include "cpu/shifted.h"
+// Four branches of convolution over time; the contract is in ski_edge/ops/multi_scale_temporal.h.
+#include "cpu/over_time.h"
 #include "cpu/target.h"
 
 namespace ski_edge::cpu::SKI_EDGE_TARGET {
 
 namespace {
-
-// Columns of a task's joints as a product takes them.
-struct Operand {
-  const float* data;
-  long row_step, joint_step;
-};
-
-// Those of x, from its first part on. Where products take pairs, `scratch` gets them, and is moved on.
-SKI_EDGE_INLINE Operand operand(const Activation& x, const Joints& joints, int parts, float*& scratch) {
-  const float* from = x.body(joints.body) + static_cast<long>(joints.first) * x.joint_step();
-#if defined(SKI_EDGE_BF16)
-  const int length = parts * x.part_step();
-  const Operand out = {scratch, static_cast<long>(joints.count) * length, length};
-  for (int c = 0; c < x.channels; c += 2) {
-    for (int joint = 0; joint < joints.count; ++joint) {
-      const float* low = from + static_cast<long>(c) * x.columns() + joint * x.joint_step();
-      for (int t = 0; t < length; t += kLanes) {
-        store(scratch + joint * length + t,
-              pack(load(low + t), c + 1 < x.channels ? load(low + x.columns() + t) : Vec{}));
-      }
-    }
-    scratch += out.row_step;
-  }
-  return out;
-#else
-  (void)parts, (void)scratch;
-  return {from, x.columns(), x.joint_step()};
-#endif
-}
 
 // Row `row` of packed rows.
 SKI_EDGE_INLINE Vec get_row(const float* rows, long step, int row) {
@@ -46,7 +17,7 @@ SKI_EDGE_INLINE Vec get_row(const float* rows, long step, int row) {
 }
 
 // relu(reduce . x + bias) of a task's joints, at the frame rate of x: three branches of packed rows.
-SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, const Operand& from,
+SKI_EDGE_INLINE void reduced(const MultiScaleTemporalArgs& args, const Joints& joints, const Operand& from,
                              const Shifted& out) {
   const Activation& x = args.x;
   const int width = args.width;
@@ -81,38 +52,6 @@ SKI_EDGE_INLINE void reduced(const TemporalArgs& args, const Joints& joints, con
   out.clear_edges(x, 3 * packed(width), joints.count);
 }
 
-// What is added to the columns of a task, and where they go.
-struct Ending {
-  Operand skip;           // of the residual, where that is convolved
-  const float* residual;  // else the residual of the task's joints, or null
-  long residual_row, residual_joint;
-  float* y;
-
-  SKI_EDGE_INLINE Ending(const Activation& from, const Activation& to, const Joints& joints, bool convolved,
-                         float*& scratch)
-      : skip{},
-        residual(nullptr),
-        residual_row(from.columns()),
-        residual_joint(from.joint_step()),
-        y(to.body(joints.body) + static_cast<long>(joints.first) * to.joint_step()) {
-    if (from.data == nullptr) return;
-    // A strided residual's even part has the frames of y.
-    if (convolved) skip = operand(from, joints, 1, scratch);
-    if (!convolved) residual = from.body(joints.body) + static_cast<long>(joints.first) * from.joint_step();
-  }
-};
-
-// relu(sums + residual) -> y, one row of one vector.
-SKI_EDGE_INLINE void finish(const Ending& end, const Activation& y, int c, int joint, int t, Vec sum) {
-  if (end.residual != nullptr)
-    sum += load(end.residual + c * end.residual_row + joint * end.residual_joint + t);
-  store_frames(y, end.y + static_cast<long>(c) * y.columns() + joint * y.joint_step(), t, relu(sum));
-}
-
-}  // namespace
-
-namespace {
-
 // One or two vectors of frames of a task's columns.
 struct Place {
   int joint, t, other, other_t;
@@ -123,7 +62,7 @@ struct Place {
 
 // Rows first, first + 1, ... of one branch, without its bias.
 template <int Vectors>
-SKI_EDGE_INLINE void branch_sums(const TemporalArgs& args, int branch, int first, int height,
+SKI_EDGE_INLINE void branch_sums(const MultiScaleTemporalArgs& args, int branch, int first, int height,
                                  const Shifted& columns, const Operand& source, const Place& at,
                                  Sums<kRows, Vectors>& sums) {
   const int width = args.width;
@@ -160,7 +99,7 @@ SKI_EDGE_INLINE void branch_sums(const TemporalArgs& args, int branch, int first
 }  // namespace
 
 // Task (body, group of joints). scratch: the reduced columns, three branches of them, then packed inputs.
-void temporal(const TemporalArgs& args, int task, float* scratch) {
+void multi_scale_temporal(const MultiScaleTemporalArgs& args, int task, float* scratch) {
   const Activation &x = args.x, &y = args.y;
   const Joints joints = joints_of(task, x.joints, args.joints_per_task);
   const Shifted columns(scratch, x, joints.count);
@@ -204,62 +143,6 @@ void temporal(const TemporalArgs& args, int task, float* scratch) {
               if (Vectors == 2) finish(end, y, channel + i, other, other_t, sums[i][Vectors - 1]);
             });
           }
-        }
-      });
-}
-
-// Task (body, group of joints). scratch: the columns of x, then a packed residual.
-void taps(const TapsArgs& args, int task, float* scratch) {
-  const Activation &x = args.x, &y = args.y;
-  const Joints joints = joints_of(task, x.joints, args.joints_per_task);
-  const Shifted columns(scratch, x, joints.count);
-  const int depth = packed(x.channels);
-  scratch += static_cast<long>(depth) * columns.row_step;
-  const float* source = x.body(joints.body) + static_cast<long>(joints.first) * x.joint_step();
-  for (int c = 0; c < x.channels; c += kPack) {
-    const int height = x.channels - c < kPack ? x.channels - c : kPack;
-    for (int joint = 0; joint < joints.count; ++joint) {
-      for (int part = 0; part < x.parts(); ++part) {
-        const float* from =
-            source + static_cast<long>(c) * x.columns() + joint * x.joint_step() + part * x.part_step();
-        float* to = columns.at(c / kPack, joint, part);
-        for (int t = 0; t < x.part_step(); t += kLanes) {
-          const auto row = [&](int i) { return load(from + static_cast<long>(i) * x.columns() + t); };
-          store(to + t, pack_rows(row, 0, height));
-        }
-      }
-    }
-  }
-  columns.clear_edges(x, depth, joints.count);
-  const Ending end(args.residual, y, joints, args.skip != nullptr, scratch);
-  over_joint_vectors(
-      joints.count, padded_frames(y.frames),
-      [&](int joint, int t, int other, int other_t, auto n) __attribute__((always_inline)) {
-        constexpr int Vectors = decltype(n)::value;
-        const auto gap = [&](long joint_step) { return (other - joint) * joint_step + other_t - t; };
-        for (int first = 0; first < y.channels; first += kRows) {
-          const int height = y.channels - first < kRows ? y.channels - first : kRows;
-          Sums<kRows, Vectors> sums;
-          clear<kRows, Vectors>(sums);
-          const float* panel = args.taps->panels + static_cast<long>(first) * args.taps->depth;
-          for (int k = 0; k < args.taps_count; ++k) {
-            const Look at = look(k - args.taps_count / 2, args.stride);
-            multiply<kRows, Vectors>(sums, panel + static_cast<long>(k) * depth * kRows, kRows,
-                                     columns.at(0, joint, at.part) + t + at.shift, columns.row_step, depth,
-                                     gap(columns.joint_step));
-          }
-          if (end.skip.data != nullptr) {
-            multiply<kRows, Vectors>(sums, args.skip->panels + static_cast<long>(first) * args.skip->depth,
-                                     kRows, end.skip.data + joint * end.skip.joint_step + t,
-                                     end.skip.row_step, args.skip->depth, gap(end.skip.joint_step));
-          }
-          each_row<kRows>(height, [&](auto line) __attribute__((always_inline)) {
-            constexpr int i = decltype(line)::value;
-            finish(end, y, first + i, joint, t, sums[i][0] + args.bias[first + i]);
-            if (Vectors == 2) {
-              finish(end, y, first + i, other, other_t, sums[i][Vectors - 1] + args.bias[first + i]);
-            }
-          });
         }
       });
 }

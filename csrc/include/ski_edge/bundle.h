@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/prepare.h"
 #include "ski_edge/engine.h"
+#include "ski_edge/prepare.h"
 
 namespace ski_edge {
 

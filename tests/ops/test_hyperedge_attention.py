@@ -1,0 +1,43 @@
+"""Attention between joints that knows bones and groups."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ski_edge.testing.op_cases import OpCase, assert_equals_reference, assert_torch_op, number
+
+
+def case(c: int, o: int, v: int) -> OpCase:
+    n, heads, hops, groups = number(), 3, min(4, v), min(2, v)
+    weights = {
+        "qkv": n(3 * o, c),
+        "qkv_bias": n(3 * o),
+        "group_features": n(o, c),
+        "hop_features": n(hops, o),
+        "group_weight": n(heads, o // heads),
+        "attention_bias": n(heads, v, v),
+        "project": n(o, o // 2),
+        "project_bias": n(o),
+        "group_of": torch.arange(v) % groups,
+        "hop_of": (torch.arange(v)[:, None] - torch.arange(v)).abs() % hops,
+        "gain": 0.7,
+        "shortcut": None if c == o else n(o, c),
+    }
+    return OpCase("hyperedge_attention", c, weights, joints=v)
+
+
+CASES = {
+    "same width": case(36, 36, 25),
+    "wider": case(3, 36, 20),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_the_reference(name):
+    assert_equals_reference(CASES[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_torch_op(name):
+    assert_torch_op(CASES[name])
