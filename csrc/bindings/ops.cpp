@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -24,6 +25,7 @@ namespace ski_edge {
 namespace {
 
 using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Clock = std::chrono::steady_clock;
 using Indices = py::array_t<int, py::array::c_style | py::array::forcecast>;
 
 // Weights of one op: every tensor is float32 of a shape that the op knows.
@@ -123,30 +125,33 @@ struct Bound {
   Op op;
   std::unique_ptr<Workers> workers;
   int outputs, stride;
+  double seconds = 0;  // of the last run, without what the border costs: copies, workspace
 };
 
 template <class Op>
 Bound<Op> bound(Op op, int threads, int outputs, int stride = 1) {
-  return {std::move(op), std::make_unique<Workers>(threads), outputs, stride};
+  return {std::move(op), std::make_unique<Workers>(threads), outputs, stride, 0};
 }
 
 Isa isa_of(const std::string& isa) { return isa.empty() ? best_isa() : parse_isa(isa); }
 
 template <class Op>
-py::array_t<float> run_graph_op(const Bound<Op>& self, const py::array_t<float>& x) {
+py::array_t<float> run_graph_op(Bound<Op>& self, const py::array_t<float>& x) {
   const Held in(x, "x", false);
   const Held out(in.view.bodies, self.outputs, in.view.joints, in.view.frames);
   {
     py::gil_scoped_release free;
     const std::lock_guard<std::mutex> one(self.workers->mutex);
     const Floats workspace(self.op.workspace(in.view, self.workers->pool.threads()));
+    const auto start = Clock::now();
     self.op.run(in.view, out.view, workspace.data(), self.workers->pool);
+    self.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
   return out.array();
 }
 
 template <class Op>
-py::array_t<float> run_time_op(const Bound<Op>& self, const py::array_t<float>& x,
+py::array_t<float> run_time_op(Bound<Op>& self, const py::array_t<float>& x,
                                const std::optional<py::array_t<float>>& residual) {
   const bool split = self.stride == 2;
   const Held in(x, "x", split);
@@ -158,7 +163,9 @@ py::array_t<float> run_time_op(const Bound<Op>& self, const py::array_t<float>& 
     py::gil_scoped_release free;
     const std::lock_guard<std::mutex> one(self.workers->mutex);
     const Floats workspace(self.op.workspace(in.view, self.workers->pool.threads()));
+    const auto start = Clock::now();
     self.op.run(in.view, add ? add->view : Activation{}, out.view, workspace.data(), self.workers->pool);
+    self.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
   return out.array();
 }
@@ -190,7 +197,8 @@ void bind_ops(py::module_& m) {
            py::kw_only(), py::arg("relation"), py::arg("relation_bias"), py::arg("expand"),
            py::arg("expand_bias"), py::arg("adjacency"), py::arg("value"), py::arg("value_bias"),
            py::arg("shift"), py::arg("shortcut") = py::none(), py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_graph_op<CtrGc>, py::arg("x"));
+      .def("run", &run_graph_op<CtrGc>, py::arg("x"))
+      .def_readonly("seconds", &Bound<CtrGc>::seconds);
 
   py::class_<Bound<GraphConv>>(m, "GraphConv")
       .def(py::init([](const Array& graph, const Array& value, const Array& value_bias, const Array& shift,
@@ -213,7 +221,8 @@ void bind_ops(py::module_& m) {
            py::kw_only(), py::arg("graph"), py::arg("value"), py::arg("value_bias"), py::arg("shift"),
            py::arg("identity") = false, py::arg("shortcut") = py::none(), py::arg("threads") = 0,
            py::arg("isa") = "")
-      .def("run", &run_graph_op<GraphConv>, py::arg("x"));
+      .def("run", &run_graph_op<GraphConv>, py::arg("x"))
+      .def_readonly("seconds", &Bound<GraphConv>::seconds);
 
   py::class_<Bound<HyperedgeAttention>>(m, "HyperedgeAttention")
       .def(py::init([](const Array& qkv, const Array& qkv_bias, const Array& group_features,
@@ -252,7 +261,8 @@ void bind_ops(py::module_& m) {
            py::arg("hop_features"), py::arg("group_weight"), py::arg("attention_bias"), py::arg("project"),
            py::arg("project_bias"), py::arg("group_of"), py::arg("hop_of"), py::arg("gain"),
            py::arg("shortcut") = py::none(), py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_graph_op<HyperedgeAttention>, py::arg("x"));
+      .def("run", &run_graph_op<HyperedgeAttention>, py::arg("x"))
+      .def_readonly("seconds", &Bound<HyperedgeAttention>::seconds);
 
   py::class_<Bound<MultiScaleTemporal>>(m, "MultiScaleTemporal")
       .def(py::init([](const Array& reduce, const Array& reduce_bias, const Array& near, const Array& far,
@@ -281,7 +291,8 @@ void bind_ops(py::module_& m) {
            py::arg("point"), py::arg("pool_scale"), py::arg("bias"), py::arg("skip") = py::none(),
            py::arg("skip_bias") = py::none(), py::arg("stride") = 1, py::arg("relu_before") = false,
            py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_time_op<MultiScaleTemporal>, py::arg("x"), py::arg("residual") = py::none());
+      .def("run", &run_time_op<MultiScaleTemporal>, py::arg("x"), py::arg("residual") = py::none())
+      .def_readonly("seconds", &Bound<MultiScaleTemporal>::seconds);
 
   py::class_<Bound<TapsConv>>(m, "TapsConv")
       .def(py::init([](const Array& weight, const Array& bias, const std::optional<Array>& skip, int stride,
@@ -299,7 +310,8 @@ void bind_ops(py::module_& m) {
            }),
            py::kw_only(), py::arg("weight"), py::arg("bias"), py::arg("skip") = py::none(),
            py::arg("stride") = 1, py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_time_op<TapsConv>, py::arg("x"), py::arg("residual") = py::none());
+      .def("run", &run_time_op<TapsConv>, py::arg("x"), py::arg("residual") = py::none())
+      .def_readonly("seconds", &Bound<TapsConv>::seconds);
 }
 
 }  // namespace ski_edge
