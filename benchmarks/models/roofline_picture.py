@@ -15,6 +15,7 @@ import numpy as np
 _MARKERS = {"ctr_gc": "o", "hyperedge_attention": "D", "graph_conv": "^", "multi_scale_temporal": "s", "taps_conv": "v"}
 _PLACES = {"memory": "memory", "last_cache": "last cache", "l2": "second cache"}
 _COLOURS = {"fp32": 0, "bf16": 1}  # of tab10
+_NOTE = {"fontsize": 7, "color": "0.3", "rotation_mode": "anchor"}
 
 
 def picture(path: Path, record: dict) -> None:
@@ -45,6 +46,7 @@ def picture(path: Path, record: dict) -> None:
 def _roofline(axes, network: str, rows: list[dict], limit: dict) -> None:
     """Dots at compulsory bytes, a thin line from each to the bytes that the kernels ask for beyond the first cache."""
     from matplotlib import colormaps
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     colours = colormaps["tab10"].colors
     reach = np.array([1.0, 1000.0])
@@ -52,10 +54,11 @@ def _roofline(axes, network: str, rows: list[dict], limit: dict) -> None:
     for place, rate in limit["read_gb_per_s"].items():
         end = min(reach[1], top / rate)
         axes.plot([reach[0], end], [rate * reach[0], rate * end], color="0.6", lw=1)
-        axes.annotate(f"{_PLACES[place]}, {rate:.0f} GB/s", (1.1, rate * 1.1), **_note(rotation=40))
+        note = f"{_PLACES[place]}, {rate:.0f} GB/s"
+        axes.text(1.1, rate * 1.18, note, rotation=np.degrees(np.arctan(rate)), transform_rotates_text=True, **_NOTE)
     for precision, peak in limit["peak_gflops"].items():
         axes.axhline(peak, color=colours[_COLOURS[precision]], lw=1)
-        axes.annotate(f"{precision} peak, {peak:.0f} GFLOP/s", (1.1, peak * 1.04), **_note())
+        axes.text(1.1, peak * 1.04, f"{precision} peak, {peak:.0f} GFLOP/s", **_NOTE)
     seen = set()
     for row in rows:
         for blocks, op in _merged(row["ops"]):
@@ -68,15 +71,15 @@ def _roofline(axes, network: str, rows: list[dict], limit: dict) -> None:
             axes.plot([ours], [rate], "|", color=colour, ms=5, alpha=0.6)
             axes.scatter([at], [rate], s=30, color=colour, marker=_MARKERS[op["op"]], label=label, zorder=3)
             axes.annotate(blocks, (at, rate), xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set(xscale="log", yscale="log", xlim=reach, ylim=(limit["read_gb_per_s"]["memory"] * 0.6, top * 1.5))
+    axes.set(xscale="log", yscale="log", xlim=reach, ylim=(top / 40, top * 1.5))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("FLOP per byte: weights, inputs and output once (dot), what the kernels read and write (tick)")
     axes.set_ylabel("GFLOP/s")
     axes.set_title(f"{network}; numbers are blocks", loc="left")
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-
-
-def _note(rotation: float = 0.0) -> dict:
-    return {"fontsize": 7, "color": "0.3", "rotation": rotation, "rotation_mode": "anchor"}
 
 
 def _merged(ops: list[dict]) -> list[tuple[str, dict]]:
@@ -98,7 +101,8 @@ def _bars(axes, rows: list[dict]) -> None:
     """Milliseconds of each kind of op, one bar for each network and precision."""
     from matplotlib import colormaps
 
-    kinds = list(dict.fromkeys(part for row in rows for part in row["parts_ms"]))
+    parts = dict.fromkeys(part for row in rows for part in row["parts_ms"])
+    kinds = [part for part in parts if part in _MARKERS] + [part for part in parts if part not in _MARKERS]
     colours = {kind: colormaps["Set2"].colors[number % 8] for number, kind in enumerate(kinds)}
     left = np.zeros(len(rows))
     longest = max(sum(row["parts_ms"].values()) for row in rows)
@@ -121,7 +125,7 @@ def _bars(axes, rows: list[dict]) -> None:
     axes.set_xlabel("ms")
     axes.set_title("Where the time goes", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(kinds))
 
 
 if __name__ == "__main__":
