@@ -34,7 +34,7 @@ from ski_edge.runtime.measure import machine
 from ski_edge.runtime.native import network_spec
 from ski_edge.testing.op_costs import cost
 from ski_edge.testing.op_layers import network_layers
-from ski_edge.testing.results import write_result
+from ski_edge.testing.results import commit, versions, write_result
 
 MODELS = ("ctrgcn", "hyperformer")
 FRAMES, BODIES = 64, 2
@@ -234,7 +234,14 @@ def main() -> None:
                 for precision in limit["peak_gflops"]:
                     rows.append(measure(name, precision, limit, Path(folder), given.rounds, cold))
                     show(rows[-1])
-    record = {"weights": "random: speed only", "load": load, "limits": list(found.values()), "networks": rows}
+    record = {
+        "weights": "random: speed only",
+        "versions": versions(),
+        "commit": commit(),
+        "load": load,
+        "limits": list(found.values()),
+        "networks": rows,
+    }
     if given.json is not None:
         write_json(given.json, {"name": "roofline", "device": machine(), **record})
         path = given.json

@@ -32,7 +32,7 @@ from ski_edge.files import write_json
 from ski_edge.runtime.measure import latency, machine
 from ski_edge.testing.op_costs import cost
 from ski_edge.testing.op_layers import Layer, network_layers
-from ski_edge.testing.results import write_result
+from ski_edge.testing.results import commit, versions, write_result
 
 _MOST = {"fp32": 1e-4, "bf16": 0.05}  # error of a peer or of bfloat16, of the largest number of the result
 _TINY = 2e-6  # so much of the largest number nobody is asked to be better than
@@ -187,8 +187,8 @@ def main(op: str, blocks: dict[str, tuple[int, ...]], about: str | None) -> None
                 rows.append(row)
     record = {
         "weights": "random: speed only",
-        "versions": peers.versions(),
-        "commit": peers.commit(),
+        "versions": versions(),
+        "commit": commit(),
         "load": load,
         "peak_gflops": {f"{p} {n}": value for n, each in peaks.items() for p, value in each.items()},
         "rows": rows,

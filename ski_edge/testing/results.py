@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import importlib.metadata
 import re
+import subprocess
 from pathlib import Path
 
 from ski_edge.files import write_json
@@ -19,3 +22,22 @@ def write_result(name: str, device: dict[str, object], content: dict[str, object
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"name": name, "date": str(today), "device": device, **content})
     return path.relative_to(ROOT)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that benchmarks compare with, where they are installed."""
+    found = {}
+    for name in ("torch", "onnxruntime", "openvino", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def commit() -> str:
+    """Of this checkout, `+` where files differ from it; empty outside of one."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
