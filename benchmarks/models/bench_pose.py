@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import os
 import tempfile
 import time
 import warnings
@@ -34,7 +33,7 @@ from ski_edge import _native
 from ski_edge.export.pose_graph import PoseGraph
 from ski_edge.files import write_json
 from ski_edge.runtime.measure import latency, machine
-from ski_edge.testing.results import commit, versions, write_result
+from ski_edge.testing.results import commit, load, versions, write_result
 
 MODELS = ("ctrgcn", "hyperformer", "stgcn")
 FRAMES = 64
@@ -283,7 +282,7 @@ def main() -> None:
         "weights": "random: speed only",
         "versions": versions(),
         "commit": commit(),
-        "load": os.getloadavg()[0],
+        "load": load(),
         "peak_gflops": {f"{p} {n}": _native.peak_gflops(n, isa) for p, isa in isas.items() for n in given.threads},
         "rows": [],
     }

@@ -15,7 +15,6 @@ after the caches were filled with something else, which is all that memory can b
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ from ski_edge.runtime.measure import machine
 from ski_edge.runtime.native import network_spec
 from ski_edge.testing.op_costs import cost
 from ski_edge.testing.op_layers import network_layers
-from ski_edge.testing.results import commit, versions, write_result
+from ski_edge.testing.results import commit, load, versions, write_result
 
 MODELS = ("ctrgcn", "hyperformer")
 FRAMES, BODIES = 64, 2
@@ -224,7 +223,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.threads, given.rounds = given.threads[-1:], 9
-    load, cold, rows = os.getloadavg()[0], evict(), []
+    busy, cold, rows = load(), evict(), []
     found = {threads: limits(threads) for threads in given.threads}
     for limit in found.values():
         print({k: {name: round(x, 1) for name, x in v.items()} if isinstance(v, dict) else v for k, v in limit.items()})
@@ -238,7 +237,7 @@ def main() -> None:
         "weights": "random: speed only",
         "versions": versions(),
         "commit": commit(),
-        "load": load,
+        "load": busy,
         "limits": list(found.values()),
         "networks": rows,
     }

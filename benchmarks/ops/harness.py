@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,7 +31,7 @@ from ski_edge.files import write_json
 from ski_edge.runtime.measure import latency, machine
 from ski_edge.testing.op_costs import cost
 from ski_edge.testing.op_layers import Layer, network_layers
-from ski_edge.testing.results import commit, versions, write_result
+from ski_edge.testing.results import commit, load, versions, write_result
 
 _MOST = {"fp32": 1e-4, "bf16": 0.05}  # error of a peer or of bfloat16, of the largest number of the result
 _TINY = 2e-6  # so much of the largest number nobody is asked to be better than
@@ -178,7 +177,7 @@ def main(op: str, blocks: dict[str, tuple[int, ...]], about: str | None) -> None
     peaks = {n: {p: _native.peak_gflops(n, isa) for p, isa in isas.items()} for n in given.threads}
     for n in given.threads:
         peaks[n].setdefault("bf16", peaks[n]["fp32"])  # a peer may compute in bfloat16 without instructions for it
-    rows, load = [], os.getloadavg()[0]
+    rows, busy = [], load()
     with peers.Made() as made:
         for layer, batch, bodies in itertools.product(layers, given.batch, given.bodies):
             for threads in given.threads:
@@ -189,7 +188,7 @@ def main(op: str, blocks: dict[str, tuple[int, ...]], about: str | None) -> None
         "weights": "random: speed only",
         "versions": versions(),
         "commit": commit(),
-        "load": load,
+        "load": busy,
         "peak_gflops": {f"{p} {n}": value for n, each in peaks.items() for p, value in each.items()},
         "rows": rows,
     }

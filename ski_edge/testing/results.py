@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import os
 import re
 import subprocess
+import warnings
 from pathlib import Path
 
 from ski_edge.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+_BUSY = 0.7  # processes
 
 
 def write_result(name: str, device: dict[str, object], content: dict[str, object]) -> Path:
@@ -22,6 +25,14 @@ def write_result(name: str, device: dict[str, object], content: dict[str, object
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"name": name, "date": str(today), "device": device, **content})
     return path.relative_to(ROOT)
+
+
+def load() -> float:
+    """Processes that want to run here, over the last minute; a measurement begun beside others is warned of."""
+    busy = os.getloadavg()[0]
+    if busy > _BUSY:
+        warnings.warn(f"load {busy:.1f}: others run here, these numbers are no measurement", stacklevel=2)
+    return busy
 
 
 def versions() -> dict[str, str]:
