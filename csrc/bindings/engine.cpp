@@ -90,6 +90,22 @@ void bind_engine(py::module_& m) {
           },
           py::arg("clip").noconvert(),
           "float32 [N, 3, T, V, M], preprocessed, any strides -> (logits [N, K], features [N, D])")
+      .def(
+          "profile",
+          [](SharedEngine& self, const py::array_t<float>& clip) {
+            const ClipView x = view(clip);
+            std::vector<float> logits(static_cast<std::size_t>(x.clips * self.engine.classes()));
+            std::vector<double> seconds;
+            {
+              py::gil_scoped_release free;
+              const std::lock_guard<std::mutex> one(self.mutex);
+              self.engine.run(x, logits.data(), nullptr, &seconds);
+            }
+            return seconds;
+          },
+          py::arg("clip").noconvert(),
+          "runs a clip -> seconds of the input norm, the spatial and temporal part of each block, the "
+          "pooling")
       .def_property_readonly("feature_dim",
                              [](const SharedEngine& self) { return self.engine.feature_dim(); })
       .def_property_readonly("threads", [](const SharedEngine& self) { return self.engine.threads(); })

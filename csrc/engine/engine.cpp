@@ -1,6 +1,7 @@
 #include "ski_edge/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -20,6 +21,26 @@ template <class Op, class Call>
 auto visit(Op& op, const Call& call) {
   return std::visit(call, op);
 }
+
+// Adds the time since its last lap to the next of some sums; without sums it does not even read the clock.
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::vector<double>* sums) : sums_(sums) {
+    if (sums_ != nullptr) last_ = Clock::now();
+  }
+  void lap() {
+    if (sums_ == nullptr) return;
+    const Clock::time_point now = Clock::now();
+    (*sums_)[next_++] += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::vector<double>* sums_;
+  std::size_t next_ = 0;
+  Clock::time_point last_;
+};
 
 // Activations of one size of input; buffers are shared by all blocks.
 struct Plan {
@@ -100,21 +121,26 @@ struct Engine::Parts {
   }
 
   // Features of some bodies of x: [count, D].
-  void trunk(const ClipView& x, const Body* some, int count, float* out) {
+  void trunk(const ClipView& x, const Body* some, int count, float* out, std::vector<double>* seconds) {
     Plan& plan = this->plan(count, static_cast<int>(x.frames));
+    Stopwatch watch(seconds);
     normalise(x, some, network.scale.data(), network.shift.data(), plan.steps[0].x, isa, pool);
+    watch.lap();
     const Activation none;
     for (std::size_t i = 0; i < network.blocks.size(); ++i) {
       const Block& block = network.blocks[i];
       const Plan::Step& step = plan.steps[i];
       visit(block.spatial, [&](const auto& op) { op.run(step.x, step.y, plan.workspace, pool); });
+      watch.lap();
       const Activation& residual = block.residual ? step.x : none;
       visit(block.temporal, [&](const auto& op) { op.run(step.y, residual, step.z, plan.workspace, pool); });
+      watch.lap();
     }
     pool_features(plan.steps.back().z, out, isa, pool);
+    watch.lap();
   }
 
-  void flush(const ClipView& x, float* logits, float* features);
+  void flush(const ClipView& x, float* logits, float* features, std::vector<double>* seconds);
   void finish(long clip, float* logits, float* features);
 
   const std::vector<float>& empty_features(int frames) {
@@ -129,7 +155,7 @@ struct Engine::Parts {
     for (int slot = 0; slot < spec.persons;
          ++slot) {  // all slots read the same zeros, each with its own statistics
       const Body body{0, slot};
-      trunk(x, &body, 1, features.data() + slot * network.features);
+      trunk(x, &body, 1, features.data() + slot * network.features, nullptr);
     }
     return empty.emplace(frames, std::move(features)).first->second;
   }
@@ -141,14 +167,14 @@ Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 
 // Computes the waiting slots and adds them up; clips whose last slot is among them are finished.
-void Engine::Parts::flush(const ClipView& x, float* logits, float* features) {
+void Engine::Parts::flush(const ClipView& x, float* logits, float* features, std::vector<double>* seconds) {
   const auto dim = static_cast<std::size_t>(network.features);
   bodies.clear();
   for (const Slot& each : waiting) {
     if (each.present) bodies.push_back({each.clip, each.slot});
   }
   found.resize(dim * bodies.size());
-  if (!bodies.empty()) trunk(x, bodies.data(), static_cast<int>(bodies.size()), found.data());
+  if (!bodies.empty()) trunk(x, bodies.data(), static_cast<int>(bodies.size()), found.data(), seconds);
   const float* next = found.data();
   for (const Slot& each : waiting) {
     const float* from = next;
@@ -179,9 +205,10 @@ void Engine::Parts::finish(long clip, float* logits, float* features) {
   if (features != nullptr) std::memcpy(features + row * dim, sum.data(), dim * sizeof(float));
 }
 
-void Engine::run(const ClipView& x, float* logits, float* features) {
+void Engine::run(const ClipView& x, float* logits, float* features, std::vector<double>* seconds) {
   Parts& p = *parts_;
   check_clips(x, p.spec);
+  if (seconds != nullptr) seconds->assign(2 * p.network.blocks.size() + 2, 0.0);
   p.sum.assign(static_cast<std::size_t>(p.network.features), 0.0f);
   p.waiting.clear();
   // Bodies of several clips go through the network together.
@@ -192,11 +219,11 @@ void Engine::run(const ClipView& x, float* logits, float* features) {
       p.waiting.push_back({clip, slot, !empty});
       present += !empty;
       if (present < p.batch()) continue;
-      p.flush(x, logits, features);
+      p.flush(x, logits, features, seconds);
       present = 0;
     }
   }
-  p.flush(x, logits, features);
+  p.flush(x, logits, features, seconds);
 }
 
 int Engine::classes() const { return parts_->spec.classes; }

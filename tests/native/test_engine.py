@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -120,6 +121,20 @@ def test_features_and_threads(engine, name):
     for logits, features in runs[1:]:
         np.testing.assert_array_equal(logits, runs[0][0])
         np.testing.assert_array_equal(features, runs[0][1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_profile_tells_the_time_of_each_step(engine, name):
+    model = trained_like(name, layout="ntu25")
+    network, clip = engine(model, threads=2), random_clip(model, 24, batch=3).numpy()
+    before = network.run(clip)[0]
+    start = time.perf_counter()
+    seconds = network.profile(clip)
+    wall = time.perf_counter() - start
+    assert len(seconds) == 2 + 2 * 10  # input norm, two parts of each block, pooling
+    assert min(seconds) > 0
+    assert sum(seconds) <= wall
+    np.testing.assert_array_equal(network.run(clip)[0], before)
 
 
 @pytest.mark.skipif(not BF16_ISAS, reason="this CPU multiplies no bfloat16")

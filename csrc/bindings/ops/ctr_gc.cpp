@@ -35,7 +35,8 @@ void bind_ctr_gc(py::module_& m) {
       .def(py::init(&make), py::kw_only(), py::arg("relation"), py::arg("relation_bias"), py::arg("expand"),
            py::arg("expand_bias"), py::arg("adjacency"), py::arg("value"), py::arg("value_bias"),
            py::arg("shift"), py::arg("shortcut") = py::none(), py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_graph_op<CtrGc>, py::arg("x"));
+      .def("run", &run_graph_op<CtrGc>, py::arg("x"))
+      .def_readonly("seconds", &Bound<CtrGc>::seconds);
 }
 
 }  // namespace ski_edge

@@ -33,7 +33,8 @@ void bind_graph_conv(py::module_& m) {
       .def(py::init(&make), py::kw_only(), py::arg("graph"), py::arg("value"), py::arg("value_bias"),
            py::arg("shift"), py::arg("identity") = false, py::arg("shortcut") = py::none(),
            py::arg("relu") = true, py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_graph_op<GraphConv>, py::arg("x"));
+      .def("run", &run_graph_op<GraphConv>, py::arg("x"))
+      .def_readonly("seconds", &Bound<GraphConv>::seconds);
 }
 
 }  // namespace ski_edge

@@ -55,7 +55,8 @@ void bind_hyperedge_attention(py::module_& m) {
            py::arg("hop_features"), py::arg("group_weight"), py::arg("attention_bias"), py::arg("project"),
            py::arg("project_bias"), py::arg("group_of"), py::arg("hop_of"), py::arg("gain"),
            py::arg("shortcut") = py::none(), py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_graph_op<HyperedgeAttention>, py::arg("x"));
+      .def("run", &run_graph_op<HyperedgeAttention>, py::arg("x"))
+      .def_readonly("seconds", &Bound<HyperedgeAttention>::seconds);
 }
 
 }  // namespace ski_edge

@@ -21,7 +21,8 @@ void bind_layer_norm(py::module_& m) {
   py::class_<Bound<LayerNorm>>(m, "LayerNorm")
       .def(py::init(&make), py::kw_only(), py::arg("weight"), py::arg("bias"), py::arg("threads") = 0,
            py::arg("isa") = "")
-      .def("run", &run_graph_op<LayerNorm>, py::arg("x"));
+      .def("run", &run_graph_op<LayerNorm>, py::arg("x"))
+      .def_readonly("seconds", &Bound<LayerNorm>::seconds);
 }
 
 }  // namespace ski_edge

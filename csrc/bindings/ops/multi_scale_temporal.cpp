@@ -40,7 +40,8 @@ void bind_multi_scale_temporal(py::module_& m) {
            py::arg("far"), py::arg("point"), py::arg("pool_scale"), py::arg("bias"),
            py::arg("skip") = py::none(), py::arg("skip_bias") = py::none(), py::arg("stride") = 1,
            py::arg("relu_before") = false, py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_time_op<MultiScaleTemporal>, py::arg("x"), py::arg("residual") = py::none());
+      .def("run", &run_time_op<MultiScaleTemporal>, py::arg("x"), py::arg("residual") = py::none())
+      .def_readonly("seconds", &Bound<MultiScaleTemporal>::seconds);
 }
 
 }  // namespace ski_edge

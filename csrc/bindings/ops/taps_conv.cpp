@@ -27,7 +27,8 @@ void bind_taps_conv(py::module_& m) {
   py::class_<Bound<TapsConv>>(m, "TapsConv")
       .def(py::init(&make), py::kw_only(), py::arg("weight"), py::arg("bias"), py::arg("skip") = py::none(),
            py::arg("stride") = 1, py::arg("threads") = 0, py::arg("isa") = "")
-      .def("run", &run_time_op<TapsConv>, py::arg("x"), py::arg("residual") = py::none());
+      .def("run", &run_time_op<TapsConv>, py::arg("x"), py::arg("residual") = py::none())
+      .def_readonly("seconds", &Bound<TapsConv>::seconds);
 }
 
 }  // namespace ski_edge

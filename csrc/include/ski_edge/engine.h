@@ -36,7 +36,9 @@ class Engine {
 
   // x: preprocessed clips, any number, any T. logits: [N, classes]; features: [N, feature_dim], averaged over
   // slots, or null. One caller at a time. Throws BadInput for a clip of other joints or persons.
-  void run(const ClipView& x, float* logits, float* features);
+  // seconds: null, or gets the time of each step: input norm, spatial and temporal part of each block,
+  // pooling.
+  void run(const ClipView& x, float* logits, float* features, std::vector<double>* seconds = nullptr);
 
   int classes() const;
   int feature_dim() const;
