@@ -41,6 +41,8 @@ def trained_like(name: str, **config: object) -> torch.nn.Module:
                 tensor.fill_(0.5)
             elif key.endswith(("hop_features", "group_weight")):
                 tensor.copy_(0.3 * noise)
+            elif name == "stgcn" and tensor.ndim in (2, 4):  # its own are so small that no input reaches the logits
+                tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
     return model
 
 
@@ -92,6 +94,7 @@ def test_equals_torch(engine, name):
         model = trained_like(name, skeleton={"layout": layout, "persons": persons})
         clip = random_clip(model, frames)
         exact, plain = truth(model, clip)
+        assert np.ptp(exact, axis=0).max() > 1e-3 * np.abs(exact).max(), "the clips make no difference"
         for isa in FLOAT_ISAS:
             got, _ = engine(model, isa=isa, threads=2).run(clip.numpy())
             assert error(got, exact) <= max(2 * error(plain, exact), 3e-6), (layout, frames, isa)
