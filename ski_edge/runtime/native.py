@@ -17,6 +17,19 @@ PRECISIONS = ("fp32", "bf16")  # of products; sums and everything between two la
 
 def why_not_native(manifest: object, device: Device) -> str:
     """Empty when the native engine runs this bundle on this device, else one line that says why not."""
+    if reason := why_not_native_network(manifest, device):
+        return reason
+    assert isinstance(manifest, SkeletonManifest)  # `why_not_native_network`
+    if manifest.streaming is not None and manifest.streaming.trained == "unpadded":
+        return (
+            f"these weights of {manifest.model} are trained without padding, which the native engine computes frame by "
+            "frame only (SkeletonStream); whole windows run on onnxruntime"
+        )
+    return ""
+
+
+def why_not_native_network(manifest: object, device: Device) -> str:
+    """As `why_not_native`, but of windows and streams alike."""
     if reason := _native.why_not_native():
         return reason
     if not isinstance(manifest, SkeletonManifest):
