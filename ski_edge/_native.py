@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ski_edge.errors import BadInput
+
+_MOST_THREADS = 256  # more would take minutes to start, in any backend
+
 try:
     from ski_edge import _C
 except ImportError as error:  # a bare checkout: the Python part still works
@@ -81,6 +85,13 @@ def stream(weights: Path, *, window: int, threads: int = 0, isa: str = "", **spe
     if _C is None:
         raise ImportError(_WHY_NOT)
     return _C.Stream(str(weights), _C.NetworkSpec(**spec), window, threads=threads, isa=isa)
+
+
+def check_threads(threads: object) -> None:
+    """Raise unless it is a number of threads, 0 for one per CPU."""
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if not whole or not 0 <= threads <= _MOST_THREADS:
+        raise BadInput(f"threads must be 0 (one per CPU) to {_MOST_THREADS}, a whole number, got {threads!r}")
 
 
 def peak_gflops(threads: int = 0, isa: str = "") -> float:

@@ -36,7 +36,7 @@ class GraphConv:
 
     def __init__(self, *, identity: bool = False, threads: int = 0, isa: str = "", **weights: Any) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
-        self._op = bind("GraphConv", weights, {"identity": identity, "threads": threads, "isa": isa})
+        self._op = bind("GraphConv", reference, weights, {"identity": identity, "threads": threads, "isa": isa})
 
     def __call__(self, x: Any) -> Any:
         """float32 [N, C, V, T] -> [N, C', V, T]."""

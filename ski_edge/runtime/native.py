@@ -35,7 +35,7 @@ def why_not_native_network(manifest: object, device: Device) -> str:
     if not isinstance(manifest, SkeletonManifest):
         return "the native engine runs skeleton networks; video networks run on onnxruntime"
     if device.kind != "cpu":
-        return f"the native engine runs on the CPU, not on {device}"
+        return f"the native engine runs on the CPU, not on {device}; use device cpu, or backend onnxruntime"
     if manifest.native is None:
         return "this bundle was exported before there was a native engine; export it again"
     return _native.why_not_engine(manifest.model)
@@ -98,16 +98,11 @@ class NativeGraph:
 
     def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
         """skeleton float32 [N, 3, T, V, M], and where the graph takes it persons int64 [] -> logits [N, K], embedding
-        [N, D]. Slots from `persons` on are empty."""
+        [N, D]. Slots from `persons` on are empty. Checked by `PoseSession.run`."""
         if set(tensors) != self._inputs:
             raise BadInput(f"the graph takes {sorted(self._inputs)}, got {sorted(tensors)}")
-        clip = np.asarray(tensors["skeleton"])
-        if clip.dtype != np.float32:
-            raise BadInput(f"skeleton must be float32, got {clip.dtype}")
-        persons = int(tensors.get("persons", self._persons))
-        if not 1 <= persons <= self._persons:
-            raise BadInput(f"persons must be 1 to {self._persons}, got {persons}")
-        if persons < self._persons and clip.ndim == 5 and clip[..., persons:].any():
+        clip, persons = tensors["skeleton"], int(tensors.get("persons", self._persons))
+        if persons < self._persons and clip[..., persons:].any():
             clip = clip.copy()
             clip[..., persons:] = 0
         logits, embedding = self._engine.run(clip)

@@ -31,6 +31,10 @@ class SkeletonStream:
     """
 
     def __init__(self, folder: str | Path, window: int = 300, threads: int = 0) -> None:
+        """window: frames of a prediction, all told; threads: 0 takes one per CPU this process may use."""
+        if not isinstance(window, int) or isinstance(window, bool):
+            raise BadInput(f"window must be a whole number of frames, got {window!r}")
+        _native.check_threads(threads)
         folder = find_bundle(folder)
         manifest = read_manifest(folder)
         check_files(folder, manifest)
@@ -48,10 +52,18 @@ class SkeletonStream:
     def step(self, frame: np.ndarray) -> dict[str, np.ndarray] | None:
         """One preprocessed frame, float32 [3, V, M] -> logits [K], embedding [D] of the last `window` frames; None
         until as many were seen."""
-        frame = np.asarray(frame)
-        if frame.ndim != 3 or frame.dtype != np.float32:
-            raise BadInput(f"a frame must be float32 [3, V, M], got {frame.dtype} {list(frame.shape)}")
-        found = self._stream.step(frame[None, :, None])
+        spec = self.manifest.skeleton
+        wanted = (3, spec.layout.num_joints, spec.persons)
+        try:
+            frame = np.asarray(frame)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors elsewhere or with gradients
+            raise BadInput(f"a frame must be an array, float32 {list(wanted)}: {error}") from error
+        if frame.shape != wanted or frame.dtype != np.float32:
+            raise BadInput(
+                f"a frame must be float32 [3, V, M], here {list(wanted)}, got {frame.dtype} {list(frame.shape)}; "
+                "ski_edge.skeleton.arrange makes it of joints in metres"
+            )
+        found = self._stream.step(np.require(frame, requirements="A")[None, :, None])
         return None if found is None else {"logits": found[0], "embedding": found[1]}
 
     def reset(self) -> None:
