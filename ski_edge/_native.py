@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ def why_not_bf16() -> str:
     """Empty when the CPU kernels can compute in bfloat16 here, else one line that says why not."""
     if _C is None:
         return _WHY_NOT
-    return isas()[bf16_isa()] if bf16_isa() else "this build has no kernels for bfloat16"
+    isa, chosen = bf16_isa(), os.environ.get("SKI_EDGE_ISA", "")
+    if not isa:
+        return "this build has no kernels for bfloat16"
+    if chosen not in ("", isa):
+        return f"SKI_EDGE_ISA={chosen} asks for kernels that do not multiply bfloat16; unset it, or set it to {isa}"
+    return isas()[isa]
 
 
 def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> Any:

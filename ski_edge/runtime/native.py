@@ -48,10 +48,10 @@ def check_precision(precision: str, native: bool, why_not: str) -> None:
     if precision == "fp32":
         return
     if not native:
-        because = f" ({why_not})" if why_not else "; use backend native"
+        because = f" ({why_not}); use fp32" if why_not else "; use backend native"
         raise PrecisionNotRealised(f"precision {precision}: onnxruntime runs this bundle in float32{because}")
     if reason := _native.why_not_bf16():
-        raise PrecisionNotRealised(f"precision {precision}: {reason}; use fp32")
+        raise PrecisionNotRealised(f"precision {precision}: {reason}; or use fp32")
 
 
 def network_spec(manifest: SkeletonManifest) -> dict[str, object]:

@@ -16,7 +16,7 @@ from ski_edge.runtime.ort import Device, OrtGraph
 from ski_edge.runtime.session import Prediction
 from ski_edge.skeleton import prepare
 
-_LONGEST = 1 << 20  # frames; more than the native engine takes
+_LONGEST = 1 << 20  # frames: what the native engine takes
 _BATCH = 16  # clips per graph run; more buys no speed on a CPU and costs memory
 
 

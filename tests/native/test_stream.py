@@ -138,6 +138,10 @@ def test_a_bundle_runs_frame_by_frame(tmp_path):
     assert np.abs(found[-1]["logits"] - want).max() <= 1e-5 * np.abs(want).max()
     with pytest.raises(BadInput, match=r"float32 \[3, V, M\]"):
         running.step(clip[0].numpy())
+    with pytest.raises(BadInput, match="must be an array"):
+        running.step([[1], [1, 2]])
+    with pytest.raises(BadInput, match=r"whole number of frames, got 90\.5"):
+        ski_edge.SkeletonStream("utd27", window=90.5)
     with pytest.raises(DeviceRefused, match="mean over the whole window"):
         ski_edge.SkeletonStream("utd27")
 
