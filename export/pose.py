@@ -20,6 +20,7 @@ from ski_edge.bundle.manifest import (
     NativeNetwork,
     Precision,
     SkeletonManifest,
+    Streaming,
     TensorSpec,
     file_entries,
     is_bundle,
@@ -34,6 +35,7 @@ from ski_edge.export.ship import common_metadata, provenance, ship, write_card
 from ski_edge.files import new_folder, write_json
 from ski_edge.models.checkpoint import state_of
 from ski_edge.models.pose import PoseNetwork
+from ski_edge.models.stgcn import RECEPTIVE_FIELD, STGCN
 from ski_edge.runtime.verify import REFERENCE, ExpectedPose, compare_pose
 from ski_edge.skeleton import prepare
 from ski_edge.skeleton.graphs import hops, hyperedges
@@ -186,6 +188,7 @@ def _describe(model: PoseNetwork, cost: Cost, work: Path, precision: str, opset:
         num_classes=config.num_classes,
         takes_persons=leaves_out_empty(model),
         native=native_network(model),
+        streaming=streaming_of(model),
         precision=Precision(asked=precision, realised=realised),
         cost=cost,
         provenance=provenance(model, opset),
@@ -210,6 +213,13 @@ def native_network(model: PoseNetwork) -> NativeNetwork:
         upright=tuple(map(layout.index, upright)) if set(upright) <= set(layout.joints) else (),
         **about,
     )
+
+
+def streaming_of(model: PoseNetwork) -> Streaming | None:
+    """How the network runs frame by frame; None where it does not."""
+    if not isinstance(model, STGCN):
+        return None
+    return Streaming(receptive_field=RECEPTIVE_FIELD, trained=model.config.temporal)
 
 
 @torch.no_grad()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+from ski_edge.errors import BadInput
+
+_MOST_THREADS = 256  # more would take minutes to start, in any backend
 
 try:
     from ski_edge import _C
@@ -60,7 +65,12 @@ def why_not_bf16() -> str:
     """Empty when the CPU kernels can compute in bfloat16 here, else one line that says why not."""
     if _C is None:
         return _WHY_NOT
-    return isas()[bf16_isa()] if bf16_isa() else "this build has no kernels for bfloat16"
+    isa, chosen = bf16_isa(), os.environ.get("SKI_EDGE_ISA", "")
+    if not isa:
+        return "this build has no kernels for bfloat16"
+    if chosen not in ("", isa):
+        return f"SKI_EDGE_ISA={chosen} asks for kernels that do not multiply bfloat16; unset it, or set it to {isa}"
+    return isas()[isa]
 
 
 def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> Any:
@@ -81,6 +91,13 @@ def stream(weights: Path, *, window: int, threads: int = 0, isa: str = "", **spe
     if _C is None:
         raise ImportError(_WHY_NOT)
     return _C.Stream(str(weights), _C.NetworkSpec(**spec), window, threads=threads, isa=isa)
+
+
+def check_threads(threads: object) -> None:
+    """Raise unless it is a number of threads, 0 for one per CPU."""
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if not whole or not 0 <= threads <= _MOST_THREADS:
+        raise BadInput(f"threads must be 0 (one per CPU) to {_MOST_THREADS}, a whole number, got {threads!r}")
 
 
 def peak_gflops(threads: int = 0, isa: str = "") -> float:

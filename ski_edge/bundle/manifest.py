@@ -146,6 +146,15 @@ class NativeNetwork(Contract):
     hop_of: tuple[int, ...] = ()  # [V * V]: bones between two joints (Hyperformer)
 
 
+class Streaming(Contract):
+    """A network that also runs frame by frame (`SkeletonStream`): always without padding and stride in time."""
+
+    receptive_field: int = Field(gt=0, le=1 << 20)  # frames that one output sees: the shortest window of a stream
+    # unpadded: the weights are trained to just that, so a stream gives what the network gives on its window;
+    # padded: they are not, and a stream's scores are other ones until they are fine-tuned
+    trained: Literal["padded", "unpadded"]
+
+
 class SkeletonManifest(Manifest):
     """A skeleton in, logits over fixed classes out."""
 
@@ -157,6 +166,8 @@ class SkeletonManifest(Manifest):
     # Whether the graph takes `persons`: 1 leaves the empty second body out and adds its stored feature instead
     takes_persons: bool = False
     native: NativeNetwork | None = None  # None: exported before there was a native engine
+    # None: the network does not run frame by frame, or it was exported before bundles said so
+    streaming: Streaming | None = None
 
     def needed_files(self) -> list[str]:
         return [*super().needed_files(), self.network.file, self.weights]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +49,15 @@ def benchmark(
 
     out = out or Path("runs/benchmark") / model.resolve().name
     read_manifest(find_bundle(model))  # before the folder is made
-    out.mkdir(parents=True, exist_ok=True)  # before minutes are spent measuring
-    with steps(quiet=as_json) as step:
+    duration_s = seconds(duration, "--duration")
+    with _folder(out), steps(quiet=as_json) as step:
         record = measure(
             model,
             backend=backend,
             device=device,
             threads=threads,
             precision=precision,
-            duration_s=seconds(duration, "--duration"),
+            duration_s=duration_s,
             warmup=warmup,
             progress=step,
         )
@@ -65,6 +67,20 @@ def benchmark(
     except MissingDependency as error:
         log(f"note: no picture: {error}")
     emit(record, as_json, lambda: _text(record, out))
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make it before minutes are spent measuring; where nothing could be measured, no new folder stays behind."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def _text(record: dict[str, Any], out: Path) -> str:

@@ -47,7 +47,7 @@ def examine() -> dict[str, Any]:
                 _why_not(m, "export", "export") for m in ("torch", "open_clip", "onnx", "onnxscript")
             ),
             "timeline and benchmark pictures": _why_not("matplotlib", "plot", "pictures"),
-            "TensorRT": "this version has no TensorRT backend; bundles run on ONNX Runtime",
+            "TensorRT": "this version has no TensorRT backend; bundles run on ONNX Runtime or our own kernels",
         },
         "warnings": _conflicts(versions),
     }

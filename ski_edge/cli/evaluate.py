@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from ski_edge.cli.output import JSON, emit, log, steps
+from ski_edge.cli.output import BACKEND, JSON, PRECISION, emit, log, steps
 from ski_edge.errors import BadInput, MissingDependency
 
 _OURS = Path("benchmarks/results/ski/table.json")  # in the checkout
@@ -49,11 +49,16 @@ def evaluate(
     table: list[str] = typer.Option(None, help="Measure nothing, print ski-1 ... ski-5 of the SKI paper, or all."),
     ours: Path = typer.Option(None, help=f"With --table: our numbers, JSON. Default: {_OURS} where it exists."),
     markdown: bool = typer.Option(False, "--markdown", help="With --table: as Markdown."),
+    backend: str = BACKEND,
+    precision: str = PRECISION,
     as_json: bool = JSON,
 ) -> None:
     if table:
-        if model or data or split or out:
-            raise BadInput("--table prints numbers that are there; leave out the model, --data, --split and --out")
+        if model or data or split or out or (backend, precision) != ("auto", "fp32"):
+            raise BadInput(
+                "--table prints numbers that are there; leave out the model, --data, --split, --out, --backend and "
+                "--precision"
+            )
         _tables(table, ours, markdown, as_json)
         return
     if ours or markdown:
@@ -68,6 +73,7 @@ def evaluate(
     folder = Path(model.replace(":", "-")).resolve()
     out = out or Path("runs/evaluate") / (folder.parent.name if folder.name == "checkpoint" else folder.name)
     words = texts.Words(prompts, template)
+    runs_as = _RunsAs(backend, precision)
     if videos is not None:
         if beside is not None and not maps:
             raise BadInput("--beside goes with --maps: of how many videos?")
@@ -76,6 +82,7 @@ def evaluate(
         raise BadInput("--root, --checked, --views, --rate, --maps and --beside are about videos; give --videos")
     skeleton_text = videos is None and texts.is_skeleton_text(model, split)
     if videos is not None or skeleton_text:
+        runs_as.check_torch(model)
         with steps(quiet=as_json) as step:
             if skeleton_text:
                 content = texts.skeleton_report(model, data, split, words, out, step, tsne)
@@ -86,27 +93,52 @@ def evaluate(
     if prompts or template:
         raise BadInput("--prompts and --template are for models that read text, on classes they were not trained on")
     with steps(quiet=as_json) as step:
-        step("reading data")
-        from ski_edge.evaluate import measure
-        from ski_edge.evaluate.report import write_report
-        from ski_edge.evaluate.scores import Scores, write_scores
-
-        opened = _open(Path(model))
-        classes = opened.classes
-        if tsne and opened.embed is None:
-            raise BadInput(f"{model} is a bundle, which keeps no embeddings; --tsne needs its checkpoint")
-        clips, labels, names = _test_part(data, split, opened.spec, classes)
-        step(f"classifying {len(clips)} clips")
-        logits = opened.classify(clips)
-        metrics = measure(logits, labels)
-        content = write_report(out, metrics, classes, {**opened.about, "data": data.name, "split": split})
-        write_scores(out / "scores.npz", Scores(logits, labels, names, classes))
-        if tsne:
-            step("drawing embeddings")
-            content["embeddings"] = draw_embeddings(out, opened.embed(clips), labels, classes)
+        metrics, content = _skeleton_report(Path(model), data, split, runs_as, out, step, tsne)
     for note in content.pop("notes", []):
         log(f"note: {note}")
     emit({"report": str(out), **content}, as_json, lambda: "\n".join([text(out, metrics), *pictures(content)]))
+
+
+@dataclass(frozen=True)
+class _RunsAs:
+    """How --backend and --precision say that a bundle runs."""
+
+    backend: str
+    precision: str
+
+    def check_torch(self, model: object) -> None:
+        """Raise if anything but torch was asked for: checkpoints have one way to run."""
+        for name, given, default in (("--backend", self.backend, "auto"), ("--precision", self.precision, "fp32")):
+            if given != default:
+                raise BadInput(
+                    f"{name} {given} is for skeleton bundles; {model} is measured by torch in float32. Leave it away, "
+                    "or export a skeleton checkpoint and give its bundle"
+                )
+
+
+def _skeleton_report(
+    model: Path, data: Path, split: str, runs_as: _RunsAs, out: Path, step: Any, tsne: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Measure a skeleton classifier and write the report: (its metrics, what metrics.json holds)."""
+    step("reading data")
+    from ski_edge.evaluate import measure
+    from ski_edge.evaluate.report import write_report
+    from ski_edge.evaluate.scores import Scores, write_scores
+
+    opened = _open(model, runs_as)
+    classes = opened.classes
+    if tsne and opened.embed is None:
+        raise BadInput(f"{model} is a bundle, which keeps no embeddings; --tsne needs its checkpoint")
+    clips, labels, names = _test_part(data, split, opened.spec, classes)
+    step(f"classifying {len(clips)} clips with {opened.by}")
+    logits = opened.classify(clips)
+    metrics = measure(logits, labels)
+    content = write_report(out, metrics, classes, {**opened.about, "data": data.name, "split": split})
+    write_scores(out / "scores.npz", Scores(logits, labels, names, classes))
+    if tsne:
+        step("drawing embeddings")
+        content["embeddings"] = draw_embeddings(out, opened.embed(clips), labels, classes)
+    return metrics, content
 
 
 def text(out: Path, metrics: Any) -> str:
@@ -126,6 +158,7 @@ class _Opened:
     classify: Callable[[Any], Any]  # clips -> logits
     embed: Callable[[Any], Any] | None  # clips -> features [N, D]
     about: dict[str, Any]
+    by: str  # what computes, for people
 
 
 def draw_embeddings(out: Path, rows: Any, labels: Any, classes: tuple[str, ...]) -> str:
@@ -158,8 +191,9 @@ def _tables(names: list[str], ours: Path | None, markdown: bool, as_json: bool) 
     emit(content, as_json, lambda: render_tables(names, numbers, "markdown" if markdown else "text"))
 
 
-def _open(model: Path) -> _Opened:
+def _open(model: Path, runs_as: _RunsAs) -> _Opened:
     if (model / "config.json").is_file():
+        runs_as.check_torch(model)
         from ski_edge.errors import require
 
         require("torch", "train", "evaluating a checkpoint")
@@ -188,20 +222,22 @@ def _open(model: Path) -> _Opened:
             lambda clips: classify(network, clips, device),
             lambda clips: embed(network, clips, device),
             about,
+            f"torch on {device}",
         )
     from ski_edge.evaluate.windows import over_windows
     from ski_edge.runtime import PoseSession, find_bundle, open_bundle, shipped
 
     if not find_bundle(model).exists():
         raise BadInput(f"{model} is no checkpoint, no bundle and no shipped name ({', '.join(shipped())})")
-    session = open_bundle(model)
+    session = open_bundle(model, runs_as.backend, precision=runs_as.precision)
     if not isinstance(session, PoseSession):
         raise BadInput(f"{model} is a {session.task} bundle; evaluate measures its checkpoint, with --videos")
     manifest = session.manifest
     about = {"model": manifest.model, "arch": manifest.arch, "weights": manifest.provenance.weights}
-    about |= {"backend": session.backend, "device": str(session.device), "precision": manifest.precision.asked}
+    about |= {"backend": session.backend, "device": str(session.device), "precision": session.precision}
     spec = manifest.skeleton
-    return _Opened(session.classes, spec, lambda clips: over_windows(session.classify, clips, spec), None, about)
+    by = f"{session.backend} on {session.device}, {session.precision}"
+    return _Opened(session.classes, spec, lambda clips: over_windows(session.classify, clips, spec), None, about, by)
 
 
 def _test_part(data: Path, split_name: str, spec: Any, classes: tuple[str, ...]) -> tuple[Any, Any, Any]:

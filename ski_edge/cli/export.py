@@ -60,6 +60,8 @@ def export(
 def _text(out: Path, manifest: Any) -> str:
     import json
 
+    from ski_edge.runtime import about_streaming
+
     parity = json.loads((out / "parity.json").read_text("utf-8"))
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     labels = len(json.loads((out / "labels.json").read_text("utf-8")))
@@ -68,9 +70,11 @@ def _text(out: Path, manifest: Any) -> str:
         per, source = f"a {manifest.video.mode}", "VIDEO"
     else:
         per, source = "a window", "VIDEO --pose mediapipe"
+    streams = f"{line}\n" if (line := about_streaming(manifest)) else ""
     return (
         f"{out}: {manifest.model} {manifest.arch}, {labels} labels, {size:.1f} MB, "
         f"{manifest.cost.gmacs:.3g} GMACs {per}; parity with torch on {parity['inputs']}: "
         f"max error {part['max_abs_error']:.1e}, cosine {part['min_cosine']:.7f}\n"
+        f"{streams}"
         f"next: ski-edge monitor --model {out} --source {source}"
     )

@@ -27,7 +27,7 @@ def verify(
     precision: str = PRECISION,
     as_json: bool = JSON,
 ) -> None:
-    from ski_edge.runtime import open_bundle
+    from ski_edge.runtime import about_streaming, open_bundle
     from ski_edge.runtime.verify import verify as verify_reference
 
     if clips and not weights:
@@ -46,8 +46,11 @@ def verify(
             log(_text(bundle, parity))
         parity.check()
     comparisons = [parity.as_dict() for parity in results]
-    text = "\n".join(_text(bundle, parity) for parity in results)
-    emit({"passed": True, "comparisons": comparisons}, as_json, f"{text}\npassed")
+    streams = about_streaming(session.manifest)
+    lines = [*(_text(bundle, parity) for parity in results), *([streams] if streams else []), "passed"]
+    kept = session.manifest.streaming if streams else None  # an older bundle does not say
+    about = {"streaming": kept and kept.model_dump(mode="json")} if streams else {}
+    emit({"passed": True, "comparisons": comparisons, **about}, as_json, "\n".join(lines))
 
 
 def _text(bundle: Path, parity: Any) -> str:

@@ -45,6 +45,7 @@ class ConvertSettings(Contract):
     centre: int | None = None  # HD-GCN: joint its hierarchy starts from, 0-based
     layout: str | None = None  # of the joints: a built-in name or a .yaml file
     modality: Modality | None = None  # stream a skeleton network was trained on
+    temporal: Literal["padded", "unpadded"] | None = None  # ST-GCN: trained with padding and strides (None, too) or not
     part: Literal["video", "skeleton"] | None = None  # of SKI phase 2: the student (None too), or its skeleton teacher
 
 
@@ -52,8 +53,8 @@ Family = VideoFamily | SkeletonTextFamily | PoseFamily
 FAMILIES: dict[str, Family] = {**VIDEO_FAMILIES, **SKELETON_TEXT_FAMILIES, **POSE_FAMILIES}
 # Which settings mean nothing for one kind of model.
 _NOT_FOR_POSE = ("activation", "base", "template")
-_NOT_FOR_VIDEO = ("body2", "centre", "layout", "modality")
-_NOT_FOR_SKELETON_TEXT = ("activation", "centre")
+_NOT_FOR_VIDEO = ("body2", "centre", "layout", "modality", "temporal")
+_NOT_FOR_SKELETON_TEXT = ("activation", "centre", "temporal")
 
 
 def convert(path: str | Path, family: str = "auto", settings: ConvertSettings | None = None) -> nn.Module:

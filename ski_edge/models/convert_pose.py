@@ -135,6 +135,7 @@ def _config_fields(
     fields = {"model": family.model, "num_classes": classes, "classes": settings.classes or (), "skeleton": skeleton}
     if family.model == "hyperformer" and layout.name == "kinect20" and skeleton["modality"].startswith("bone"):
         fields["hyperedges"] = UCLA_BONE_HYPEREDGES
+    fields |= _temporal(family, settings, notes)
     return fields | dict(family.fields) | _widths(state, family, where) | _centre(family, settings, notes)
 
 
@@ -171,6 +172,15 @@ def _centre(family: PoseFamily, settings: ConvertSettings, notes: list[str]) -> 
     if settings.centre is None:
         notes.append("hierarchy assumed to start from joint 0 (its CoM 1); else --set centre=1 (CoM 2) or 20 (CoM 21)")
     return {"centre": settings.centre or 0}
+
+
+def _temporal(family: PoseFamily, settings: ConvertSettings, notes: list[str]) -> dict[str, Any]:
+    """ST-GCN's field; nobody else has one."""
+    if settings.temporal is not None and family.model != "stgcn":
+        raise BadInput(f"--set temporal={settings.temporal} is for ST-GCN; {family.title} has no form without padding")
+    if settings.temporal is None and family.either_temporal:
+        notes.append("time assumed padded and strided; else --set temporal=unpadded (the starred ones: CoST-GCN*)")
+    return {} if settings.temporal is None else {"temporal": settings.temporal}
 
 
 def _shape(state: dict[str, Tensor], name: str, axes: int, where: str) -> torch.Size:

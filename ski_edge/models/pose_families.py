@@ -34,6 +34,7 @@ class PoseFamily:
     drops: str | None = None  # pattern of names that only training needs
     clean: tuple[tuple[str, str], ...] = ()  # (pattern, replacement) applied to names before anything else
     fields: tuple[tuple[str, Any], ...] = ()  # of the model's config
+    either_temporal: bool = False  # the same names with padding and strides, and without
     graph_is_optional: bool = False  # some versions do not save it; the layout's own stands in
     remarks: tuple[str, ...] = ()  # what users of these weights should know
 
@@ -211,10 +212,8 @@ POSE_FAMILIES = {
         # Continual names: a residual block is a pair (residual, body) inside a sequence.
         clean=((r"^(layers\.layer\d+)\.0\.[01]\.", r"\1."),),
         fields=(("variant", "continual"),),
+        either_temporal=True,
         graph_is_optional=True,
-        remarks=(
-            "read as the padded network with strides; the starred ones (no padding, stride 1) have the same tensors",
-            "continual-skeletons repeats a clip up to 300 frames; here zeros follow it",
-        ),
+        remarks=("continual-skeletons repeats a clip up to 300 frames; here zeros follow it",),
     ),
 }

@@ -82,5 +82,8 @@ def parse_config(config_class: type[Contract], fields: dict[str, Any], where: st
         return config_class.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # a rule about several fields, whose message has the values
+            raise BadInput(f"{where}: {message}") from error
         field = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{where}: {field}: {first['msg']} (got {str(first['input'])[:60]!r})") from error
+        raise BadInput(f"{where}: {field}: {message} (got {str(first['input'])[:60]!r})") from error

@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from ski_edge.errors import BadInput
 from ski_edge.models.pose import (
     BASE_WIDTH,
     ConvNorm,
@@ -23,6 +24,8 @@ from ski_edge.models.temporal import TapsNorm
 from ski_edge.skeleton.graphs import spatial_graph, stgcn_graph
 
 _TAPS = 9  # frames of the temporal convolution
+_BLOCKS = 10
+RECEPTIVE_FIELD = 1 + _BLOCKS * (_TAPS - 1)  # frames that one output sees where nothing is padded or strided
 
 
 class STGCNConfig(PoseConfig):
@@ -30,8 +33,20 @@ class STGCNConfig(PoseConfig):
     # original: 1x1 convolution before the joints are mixed, input statistics shared by the bodies (yysijie, CrosSCLR).
     # continual: convolutions after it, a shortcut around each graph convolution, statistics per body (CoST-GCN).
     variant: Literal["original", "continual"] = "original"
+    # What the weights are trained to. padded: time is padded and halved twice, as in the original. unpadded: CoST-GCN*,
+    # the same tensors without padding and stride, which a stream computes exactly; clips need RECEPTIVE_FIELD frames.
+    temporal: Literal["padded", "unpadded"] = "padded"
     block_dropout: float = Field(0.0, ge=0, lt=1)  # after the temporal convolution; ST-GCN's supervised configs: 0.5
     final_width: int | None = Field(None, gt=0, le=4096)  # of the last block; CrosSCLR widens it, None: as the others
+
+    @model_validator(mode="after")
+    def _clips_are_long_enough(self) -> STGCNConfig:
+        frames = self.skeleton.resample.frames
+        if self.temporal == "unpadded" and frames < RECEPTIVE_FIELD:
+            raise ValueError(
+                f"temporal unpadded needs clips of at least {RECEPTIVE_FIELD} frames, skeleton.resample gives {frames}"
+            )
+        return self
 
 
 class PartitionConv(nn.Module):
@@ -95,23 +110,43 @@ class Block(SpatialTemporalBlock):
         y = self.dropout(self.temporal(self.spatial(x, adjacency)))
         return (y + self.skip(x)).relu() if self.residual else y.relu()
 
+    def unpadded(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """[N, C, T, V] -> [N, C', T - 8, V]: no padding, no stride; the residual of a convolution's middle frame."""
+        conv = self.temporal.conv
+        y = F.conv2d(self.spatial(x, adjacency), conv.weight, conv.bias)
+        y = self.dropout(self.temporal.norm(y))
+        if self.residual:
+            middle = x[:, :, _TAPS // 2 : x.shape[2] - _TAPS // 2]
+            skip = self.skip
+            y = y + (middle if isinstance(skip, nn.Identity) else skip.norm(_one_by_one(skip.conv, middle)))
+        return y.relu()
+
 
 class Trunk(nn.Module):
     """Ten blocks over one graph, which is a constant of the checkpoint: [S, V, V], rows sources."""
 
-    def __init__(self, blocks: list[Block], adjacency: Tensor) -> None:
+    def __init__(self, blocks: list[Block], adjacency: Tensor, padded: bool = True) -> None:
         super().__init__()
         self.register_buffer("adjacency", adjacency)
         self.blocks = nn.ModuleList(blocks)
+        self.padded = padded
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.padded:
+            return self.unpadded(x)
         for block in self.blocks:
             x = block(x, self.adjacency)
         return x
 
+    def unpadded(self, x: Tensor) -> Tensor:
+        """[N, 3, T, V] -> [N, D, T - 80, V], whatever the weights are trained to."""
+        for block in self.blocks:
+            x = block.unpadded(x, self.adjacency)
+        return x
+
 
 class STGCN(PoseNetwork):
-    """clip [N, 3, T, V, M] -> logits [N, K]; ten blocks, any T."""
+    """clip [N, 3, T, V, M] -> logits [N, K]; ten blocks, any T (unpadded: at least 81)."""
 
     def __init__(self, config: STGCNConfig) -> None:
         layout, original = config.skeleton.layout, config.variant == "original"
@@ -130,28 +165,28 @@ class STGCN(PoseNetwork):
             )
             for i, (inputs, outputs, stride) in enumerate(widths)
         ]
-        trunk = Trunk(blocks, torch.tensor(adjacency, dtype=torch.float32))
+        assert len(blocks) == _BLOCKS
+        trunk = Trunk(blocks, torch.tensor(adjacency, dtype=torch.float32), config.temporal == "padded")
         super().__init__(config, trunk, widths[-1][1])
         if original:
             self.input_norm = nn.BatchNorm1d(layout.num_joints * 3)
             self.apply(_small_init)
 
+    def features(self, clip: Tensor) -> Tensor:
+        if not self.trunk.padded:
+            _check_long_enough(clip)
+        return super().features(clip)
+
     def unpadded_features(self, clip: Tensor) -> Tensor:
         """[N, 3, T, V, M] -> [N, D]: `features` of CoST-GCN*, which can run frame by frame (its README's starred rows).
 
         The same weights; temporal convolutions without padding and stride, residuals taken at the middle of each
-        convolution's frames, the mean over the frames that are left: T - 80. What `ski_edge/stream.h` computes.
+        convolution's frames, the mean over the frames that are left: T - 80. What `ski_edge/stream.h` computes; equal
+        to `features` where the config says `temporal: unpadded`.
         """
-        x, people = self.normalise(clip), clip.shape[4]
-        for block in self.trunk.blocks:
-            y = block.spatial(x, self.trunk.adjacency)
-            y = block.temporal.norm(F.conv2d(y, block.temporal.conv.weight, block.temporal.conv.bias))
-            if block.residual:
-                middle = x[:, :, _TAPS // 2 : x.shape[2] - _TAPS // 2]
-                skip = block.skip
-                y = y + (middle if isinstance(skip, nn.Identity) else skip.norm(_one_by_one(skip.conv, middle)))
-            x = y.relu()
-        return x.mean(dim=(2, 3)).unflatten(0, (-1, people)).mean(dim=1)
+        _check_long_enough(clip)
+        x = self.trunk.unpadded(self.normalise(clip))
+        return x.mean(dim=(2, 3)).unflatten(0, (-1, clip.shape[4])).mean(dim=1)
 
     def normalise(self, clip: Tensor) -> Tensor:
         """[N, 3, T, V, M] -> [N*M, 3, T, V]; the original has one statistic per joint and coordinate for all bodies."""
@@ -160,6 +195,13 @@ class STGCN(PoseNetwork):
         n, c, t, v, m = clip.shape
         x = clip.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
         return self.input_norm(x).view(n * m, v, c, t).permute(0, 2, 3, 1)
+
+
+def _check_long_enough(clip: Tensor) -> None:
+    if clip.shape[2] < RECEPTIVE_FIELD:
+        raise BadInput(
+            f"without padding stgcn needs at least {RECEPTIVE_FIELD} frames, got {clip.shape[2]}; give longer clips"
+        )
 
 
 def _one_by_one(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class CtrGc:
 
     def __init__(self, *, threads: int = 0, isa: str = "", **weights: Any) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
-        self._op = bind("CtrGc", weights, {"threads": threads, "isa": isa})
+        self._op = bind("CtrGc", reference, weights, {"threads": threads, "isa": isa})
 
     def __call__(self, x: Any) -> Any:
         """float32 [N, C, V, T] -> [N, C', V, T]."""

@@ -42,7 +42,7 @@ class GraphConv:
     ) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
         options = {"identity": identity, "relu": relu, "threads": threads, "isa": isa}
-        self._op = bind("GraphConv", weights, options)
+        self._op = bind("GraphConv", reference, weights, options)
 
     def __call__(self, x: Any) -> Any:
         """float32 [N, C, V, T] -> [N, C', V, T]."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ski_edge.ops.arrays import bind, like, to_numpy
+from ski_edge.ops.arrays import bind, like, to_numpy, to_table
 
 
 def reference(
@@ -56,8 +56,10 @@ class HyperedgeAttention:
         self, *, group_of: Any, hop_of: Any, gain: float, threads: int = 0, isa: str = "", **weights: Any
     ) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
-        tables = {"group_of": np.asarray(group_of), "hop_of": np.asarray(hop_of), "gain": float(gain)}
-        self._op = bind("HyperedgeAttention", weights, {**tables, "threads": threads, "isa": isa})
+        tables = {"group_of": to_table(group_of, "group_of"), "hop_of": to_table(hop_of, "hop_of")}
+        gain = float(gain) if isinstance(gain, (int, np.number)) else gain
+        options = {**tables, "gain": gain, "threads": threads, "isa": isa}
+        self._op = bind("HyperedgeAttention", reference, weights, options)
 
     def __call__(self, x: Any) -> Any:
         """float32 [N, C, V, T] -> [N, C', V, T]."""

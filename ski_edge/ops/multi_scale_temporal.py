@@ -56,7 +56,7 @@ class MultiScaleTemporal:
     ) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
         options = {"stride": stride, "relu_before": relu_before, "threads": threads, "isa": isa}
-        self._op = bind("MultiScaleTemporal", weights, options)
+        self._op = bind("MultiScaleTemporal", reference, weights, options)
 
     def __call__(self, x: Any, residual: Any = None) -> Any:
         """float32 [N, C, V, T] -> [N, C, V, ceil(T / stride)]."""

@@ -24,7 +24,7 @@ class PoolHead:
 
     def __init__(self, *, persons: int = 1, threads: int = 0, isa: str = "", **weights: Any) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
-        self._op = bind("PoolHead", weights, {"persons": persons, "threads": threads, "isa": isa})
+        self._op = bind("PoolHead", reference, weights, {"persons": persons, "threads": threads, "isa": isa})
 
     def __call__(self, x: Any) -> tuple[Any, Any]:
         """float32 [N M, C, V, T] -> logits [N, K], features [N, C]."""

@@ -35,7 +35,7 @@ class TapsConv:
 
     def __init__(self, *, stride: int = 1, threads: int = 0, isa: str = "", **weights: Any) -> None:
         """weights: those of `reference` by name. threads: 0 takes one per CPU; isa: "" takes the fastest."""
-        self._op = bind("TapsConv", weights, {"stride": stride, "threads": threads, "isa": isa})
+        self._op = bind("TapsConv", reference, weights, {"stride": stride, "threads": threads, "isa": isa})
 
     def __call__(self, x: Any, residual: Any = None) -> Any:
         """float32 [N, C, V, T] -> [N, C', V, ceil(T / stride)]."""

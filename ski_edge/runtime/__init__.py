@@ -3,7 +3,7 @@
 from ski_edge.runtime.open import find_bundle, open_bundle, shipped
 from ski_edge.runtime.pose_session import PoseSession
 from ski_edge.runtime.session import Prediction, Session
-from ski_edge.runtime.skeleton_stream import SkeletonStream
+from ski_edge.runtime.skeleton_stream import SkeletonStream, about_streaming
 from ski_edge.runtime.stream import FrameStream, Sampler, Update
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Session",
     "SkeletonStream",
     "Update",
+    "about_streaming",
     "find_bundle",
     "open_bundle",
     "shipped",

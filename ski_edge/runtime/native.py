@@ -17,12 +17,25 @@ PRECISIONS = ("fp32", "bf16")  # of products; sums and everything between two la
 
 def why_not_native(manifest: object, device: Device) -> str:
     """Empty when the native engine runs this bundle on this device, else one line that says why not."""
+    if reason := why_not_native_network(manifest, device):
+        return reason
+    assert isinstance(manifest, SkeletonManifest)  # `why_not_native_network`
+    if manifest.streaming is not None and manifest.streaming.trained == "unpadded":
+        return (
+            f"these weights of {manifest.model} are trained without padding, which the native engine computes frame by "
+            "frame only (SkeletonStream); whole windows run on onnxruntime"
+        )
+    return ""
+
+
+def why_not_native_network(manifest: object, device: Device) -> str:
+    """As `why_not_native`, but of windows and streams alike."""
     if reason := _native.why_not_native():
         return reason
     if not isinstance(manifest, SkeletonManifest):
         return "the native engine runs skeleton networks; video networks run on onnxruntime"
     if device.kind != "cpu":
-        return f"the native engine runs on the CPU, not on {device}"
+        return f"the native engine runs on the CPU, not on {device}; use device cpu, or backend onnxruntime"
     if manifest.native is None:
         return "this bundle was exported before there was a native engine; export it again"
     return _native.why_not_engine(manifest.model)
@@ -35,10 +48,10 @@ def check_precision(precision: str, native: bool, why_not: str) -> None:
     if precision == "fp32":
         return
     if not native:
-        because = f" ({why_not})" if why_not else "; use backend native"
+        because = f" ({why_not}); use fp32" if why_not else "; use backend native"
         raise PrecisionNotRealised(f"precision {precision}: onnxruntime runs this bundle in float32{because}")
     if reason := _native.why_not_bf16():
-        raise PrecisionNotRealised(f"precision {precision}: {reason}; use fp32")
+        raise PrecisionNotRealised(f"precision {precision}: {reason}; or use fp32")
 
 
 def network_spec(manifest: SkeletonManifest) -> dict[str, object]:
@@ -85,16 +98,11 @@ class NativeGraph:
 
     def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
         """skeleton float32 [N, 3, T, V, M], and where the graph takes it persons int64 [] -> logits [N, K], embedding
-        [N, D]. Slots from `persons` on are empty."""
+        [N, D]. Slots from `persons` on are empty. Checked by `PoseSession.run`."""
         if set(tensors) != self._inputs:
             raise BadInput(f"the graph takes {sorted(self._inputs)}, got {sorted(tensors)}")
-        clip = np.asarray(tensors["skeleton"])
-        if clip.dtype != np.float32:
-            raise BadInput(f"skeleton must be float32, got {clip.dtype}")
-        persons = int(tensors.get("persons", self._persons))
-        if not 1 <= persons <= self._persons:
-            raise BadInput(f"persons must be 1 to {self._persons}, got {persons}")
-        if persons < self._persons and clip.ndim == 5 and clip[..., persons:].any():
+        clip, persons = tensors["skeleton"], int(tensors.get("persons", self._persons))
+        if persons < self._persons and clip[..., persons:].any():
             clip = clip.copy()
             clip[..., persons:] = 0
         logits, embedding = self._engine.run(clip)

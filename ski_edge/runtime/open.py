@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ski_edge import _native
 from ski_edge.bundle.manifest import VideoManifest, check_files, read_manifest
 from ski_edge.errors import BadInput, DeviceRefused
 from ski_edge.runtime.native import check_precision, why_not_native
@@ -13,6 +14,7 @@ from ski_edge.runtime.session import Session
 from ski_edge.runtime.video_sessions import SESSIONS
 
 BACKENDS = ("onnxruntime", "native")
+_LATER = ("tensorrt",)  # known, and not in this version: no mistake of the user's
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
@@ -24,11 +26,11 @@ def open_bundle(
     backend: `auto`, `onnxruntime`, or `native` (skeleton networks on our own kernels; what `auto` takes wherever it
     runs); device: `auto`, `cpu`, `cuda`, `cuda:N`; threads: 0 = one per core;
     precision: what the backend computes in: `fp32`, or `bf16` on the native engine where the CPU multiplies it.
-    Raises BadInput for a damaged bundle, DeviceRefused for a backend or device that is not there,
-    PrecisionNotRealised for a precision that it does not compute in.
+    Raises BadInput for a damaged bundle or an argument that is none of these, DeviceRefused for a backend or device
+    that is not there, PrecisionNotRealised for a precision that it does not compute in.
     """
-    if backend not in ("auto", *BACKENDS):
-        raise DeviceRefused(f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}")
+    check_backend(backend)
+    _native.check_threads(threads)
     folder = find_bundle(folder)
     if not folder.exists():
         raise BadInput(
@@ -46,6 +48,16 @@ def open_bundle(
     if isinstance(manifest, VideoManifest):
         return SESSIONS[manifest.video.pooling](folder, manifest, chosen, threads)
     return PoseSession(folder, manifest, chosen, threads, "native" if native else "onnxruntime", precision)
+
+
+def check_backend(backend: str) -> None:
+    """Raise unless the name is one of a backend that is here, or `auto`."""
+    if backend in _LATER:
+        raise DeviceRefused(
+            f"backend {backend!r} is not in this version, which has: {', '.join(BACKENDS)}; use one of them, or auto"
+        )
+    if backend not in ("auto", *BACKENDS):
+        raise BadInput(f"backend {backend!r} is not known; use auto, {' or '.join(BACKENDS)}")
 
 
 def shipped() -> list[str]:

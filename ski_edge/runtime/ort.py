@@ -26,11 +26,11 @@ class Device:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
 
-def parse_device(text: str) -> Device:
+def parse_device(text: str | int) -> Device:
     """`cpu`, `cuda`, `cuda:1`, `0` (a CUDA index), or `auto`: CUDA when ONNX Runtime can run on it, else the CPU."""
     if text == "auto":
         return Device("cpu") if why_not_device(Device("cuda")) else Device("cuda")
-    match = re.fullmatch(r"(?P<kind>cpu|cuda)|(?:cuda:)?(?P<index>[0-9]{1,3})", text)
+    match = re.fullmatch(r"(?P<kind>cpu|cuda)|(?:cuda:)?(?P<index>[0-9]{1,3})", str(text))
     if match is None:
         raise BadInput(f"device {text!r} is not known; use auto, cpu, cuda, cuda:N or N")
     return Device(match["kind"] or "cuda", int(match["index"] or 0))

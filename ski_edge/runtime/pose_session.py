@@ -16,6 +16,7 @@ from ski_edge.runtime.ort import Device, OrtGraph
 from ski_edge.runtime.session import Prediction
 from ski_edge.skeleton import prepare
 
+_LONGEST = 1 << 20  # frames: what the native engine takes
 _BATCH = 16  # clips per graph run; more buys no speed on a CPU and costs memory
 
 
@@ -56,9 +57,37 @@ class PoseSession:
     def run(self, **tensors: np.ndarray) -> dict[str, np.ndarray]:
         """The graph as it is: skeleton float32 [N, 3, T, V, M], preprocessed (and `persons` int64 [], where it is
         taken; M if left out) -> {"logits": [N, K], "embedding": [N, D]}."""
-        if self.manifest.takes_persons and "persons" not in tensors:
-            tensors["persons"] = np.array(self.manifest.skeleton.persons, np.int64)
-        return self._network.run(**tensors)
+        slots = self.manifest.skeleton.persons
+        if self.manifest.takes_persons:
+            tensors["persons"] = np.array(_checked_persons(tensors.get("persons", slots), slots), np.int64)
+        if "skeleton" in tensors:
+            tensors["skeleton"] = self._checked(tensors["skeleton"])
+        found = self._network.run(**tensors)
+        if not np.isfinite(found["logits"]).all():
+            clip = int(np.argwhere(~np.isfinite(found["logits"]))[0][0])
+            raise BadInput(f"clip {clip} makes the network overflow; are its joints in metres?")
+        return found
+
+    def _checked(self, skeleton: np.ndarray) -> np.ndarray:
+        """One rule for all backends: a ReLU would make zeros of NaN, and a confident answer."""
+        spec = self.manifest.skeleton
+        wanted = f"float32 [N, 3, T, {spec.layout.num_joints}, {spec.persons}]"
+        remedy = "`run` takes it prepared, `classify` takes clips in metres"
+        try:
+            clip = np.asarray(skeleton)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors elsewhere or with gradients
+            raise BadInput(f"skeleton must be an array, {wanted}: {error}") from error
+        fits = clip.ndim == 5 and (clip.shape[1], *clip.shape[3:]) == (3, spec.layout.num_joints, spec.persons)
+        if clip.dtype != np.float32 or not fits or not 0 < clip.shape[2] <= _LONGEST:
+            raise BadInput(
+                f"skeleton must be {wanted}, T 1 to {_LONGEST}, got {clip.dtype} {list(clip.shape)}; {remedy}"
+            )
+        if not np.isfinite(clip).all():
+            raise BadInput(
+                f"clip {int(np.argwhere(~np.isfinite(clip))[0][0])} of skeleton holds NaN or infinity; give finite "
+                "numbers, and zeros for a missing body"
+            )
+        return np.require(clip, requirements="A")  # whole floats, which native code reads
 
     def outputs(
         self, clips: Sequence[np.ndarray], timestamps: Sequence[np.ndarray | None] | None = None
@@ -124,3 +153,11 @@ def _onnx(folder: Path, manifest: SkeletonManifest, device: Device, threads: int
         inputs["persons"] = ()
     network.check_shapes(inputs, {"logits": (manifest.num_classes,), "embedding": (manifest.embed_dim,)})
     return network
+
+
+def _checked_persons(given: object, slots: int) -> int:
+    """Bodies in every clip of a batch, as a number."""
+    value = np.asarray(given)
+    if value.dtype.kind not in "iu" or value.ndim or not 1 <= value <= slots:
+        raise BadInput(f"persons must be one whole number from 1 to {slots}, got {given!r}")
+    return int(value)

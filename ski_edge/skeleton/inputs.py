@@ -95,7 +95,10 @@ def box(clip: Any, spec: SkeletonInput) -> Any:
 
 def check_sequence(sequence: np.ndarray, layout: Layout) -> np.ndarray:
     """float64 [T, M, V, 3], finite, somebody in it; or a line that says what is wrong."""
-    clip = np.asarray(sequence)
+    try:
+        clip = np.asarray(sequence)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors elsewhere or with gradients
+        raise BadInput(f"a skeleton must be an array [T, M, {layout.num_joints}, 3]: {error}") from error
     if clip.ndim != 4 or clip.shape[2:] != (layout.num_joints, 3) or 0 in clip.shape:
         raise BadInput(f"a skeleton must be [T, M, {layout.num_joints}, 3] ({layout.name}), got {list(clip.shape)}")
     if clip.dtype.kind not in "fiu":
@@ -104,7 +107,8 @@ def check_sequence(sequence: np.ndarray, layout: Layout) -> np.ndarray:
         raise BadInput(f"a skeleton of {len(clip)} frames is longer than {_LONGEST}; cut it into clips")
     clip = clip.astype(np.float64)
     if not np.isfinite(clip).all():
-        raise BadInput(f"frame {int(np.argwhere(~np.isfinite(clip))[0][0])} of the skeleton holds NaN or infinity")
+        frame = int(np.argwhere(~np.isfinite(clip))[0][0])
+        raise BadInput(f"frame {frame} of the skeleton holds NaN or infinity; give a missing body zeros")
     if not clip.any():
         raise BadInput("the skeleton is empty: all joints of all frames are zero")
     return clip

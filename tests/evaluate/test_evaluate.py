@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ski_edge
+from ski_edge import _native
 from ski_edge.errors import BadInput
 from ski_edge.evaluate import measure
 from ski_edge.evaluate.ensemble import combine, fit
@@ -170,6 +171,44 @@ def test_checkpoint_and_bundle_agree_on_real_clips(untrained, waving, cli, tmp_p
 def test_what_evaluate_is_told(untrained, waving, fails_clean, arguments, says):
     arguments = [argument.replace("{data}", str(waving)) for argument in arguments]
     fails_clean("evaluate", untrained / "ckpt", *arguments, says=says)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"), [("native", "fp32"), ("onnxruntime", "fp32"), ("native", "bf16"), ("auto", "fp32")]
+)
+def test_a_bundle_is_measured_as_it_will_run(untrained, waving, cli, tmp_path, backend, precision):
+    if reason := _native.why_not_bf16() if precision == "bf16" else _native.why_not_native():
+        pytest.skip(reason)
+    asked = ("--data", waving, "--split", "odd-even")
+    code, out, err = cli("evaluate", untrained / "ckpt", *asked, "--out", tmp_path / "ckpt", "--json")
+    assert code == 0, err
+    wanted = json.loads(out)
+    chosen = ("--backend", backend, "--precision", precision)
+    code, out, err = cli("evaluate", untrained / "bundle", *asked, *chosen, "--out", tmp_path / "bundle", "--json")
+    assert code == 0, err
+    got = json.loads(out)
+    assert (got["backend"], got["precision"]) == ("native" if backend == "auto" else backend, precision)
+    assert {*got} - {"backend", "precision"} == {*wanted}  # one format for both
+    a, b = (read_scores(tmp_path / kind / "scores.npz") for kind in ("ckpt", "bundle"))
+    error = np.abs(a.logits - b.logits).max() / np.abs(a.logits).max()
+    assert 1e-5 < error < 5e-2 if precision == "bf16" else error < 1e-5
+    if precision == "fp32":
+        assert {key: got[key] for key in ("clips", "top1", "top5", "recall")} == {
+            key: wanted[key] for key in ("clips", "top1", "top5", "recall")
+        }
+
+
+def test_a_checkpoint_has_no_backend(untrained, waving, fails_clean):
+    asked = ("evaluate", untrained / "ckpt", "--data", waving, "--split", "odd-even")
+    fails_clean(*asked, "--backend", "native", says="--backend native is for skeleton bundles")
+    fails_clean(*asked, "--precision", "bf16", says="measured by torch in float32")
+    fails_clean("evaluate", "--table", "ski-1", "--backend", "native", says="leave out the model, --data")
+
+
+def test_a_bundle_that_cannot_run_so_is_not_measured(untrained, waving, fails_clean):
+    asked = ("evaluate", untrained / "bundle", "--data", waving, "--split", "odd-even")
+    fails_clean(*asked, "--precision", "int8", says="precision 'int8' is not known")
+    fails_clean(*asked, "--backend", "onnxruntime", "--precision", "bf16", says="use backend native", code=4)
 
 
 def test_a_bundle_keeps_no_embeddings(untrained, waving, fails_clean):

@@ -287,6 +287,21 @@ def test_costgcn_without_its_graph_takes_the_layouts(official, save):
     assert torch.equal(model.trunk.adjacency, fresh.trunk.adjacency)
 
 
+@torch.no_grad()
+def test_starred_costgcn_is_a_setting(official, save):
+    """CoST-GCN* has CoST-GCN's tensors: only the user knows which it is."""
+    path = save(same_graph(official.filled(official.costgcn(base=16))))
+    padded, starred = convert(path), convert(path, settings=parse_settings({"temporal": "unpadded"}))
+    assert (padded.config.temporal, starred.config.temporal) == ("padded", "unpadded")
+    assumed = "time assumed padded and strided; else --set temporal=unpadded"
+    assert [any(assumed in note for note in each.config.notes) for each in (padded, starred)] == [True, False]
+    clip = official.clip(1, 3, 90, 25, 2).float()
+    torch.testing.assert_close(starred.features(clip), padded.unpadded_features(clip))
+    assert not torch.allclose(starred(clip), padded(clip))
+    with pytest.raises(BadInput, match="is for ST-GCN; CTR-GCN"):
+        convert(save(official.ctrgcn(60, 25, 2, base=16)), settings=parse_settings({"temporal": "unpadded"}))
+
+
 def test_hdgcn_takes_the_second_name_of_a_tensor(official):
     tensors = official.filled(official.hdgcn(base=16))
     got = rename_tensors(tensors, POSE_FAMILIES["hdgcn"])["trunk.3.spatial.value.weight"][-4:]

@@ -42,6 +42,8 @@ def trained_like(name: str, **config: object) -> torch.nn.Module:
                 tensor.fill_(0.5)
             elif key.endswith(("hop_features", "group_weight")):
                 tensor.copy_(0.3 * noise)
+            elif name == "stgcn" and tensor.ndim in (2, 4):  # its own are so small that no input reaches the logits
+                tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
     return model
 
 
@@ -93,6 +95,7 @@ def test_equals_torch(engine, name):
         model = trained_like(name, skeleton={"layout": layout, "persons": persons})
         clip = random_clip(model, frames)
         exact, plain = truth(model, clip)
+        assert np.ptp(exact, axis=0).max() > 1e-3 * np.abs(exact).max(), "the clips make no difference"
         for isa in FLOAT_ISAS:
             got, _ = engine(model, isa=isa, threads=2).run(clip.numpy())
             assert error(got, exact) <= max(2 * error(plain, exact), 3e-6), (layout, frames, isa)
@@ -314,5 +317,3 @@ def test_sessions_take_exactly_their_tensors():
     clip = np.zeros((1, 3, 32, 20, 1), np.float32)
     with pytest.raises(BadInput, match=r"takes \['skeleton'\], got \['persons', 'skeleton'\]"):
         session._network.run(skeleton=clip, persons=np.array(1))
-    with pytest.raises(BadInput, match="must be float32"):
-        session.run(skeleton=clip.astype(np.float64))

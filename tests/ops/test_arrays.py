@@ -70,6 +70,12 @@ def test_arrays_of_any_kind(case, kind):
         ({"adjacency": torch.zeros(3, 25, 24)}, r"adjacency must be \[3, 25, 25\]"),
         ({"shortcut": torch.zeros(16, 4)}, r"shortcut must be \[16, 16\]"),
         ({"value": torch.zeros(48, 16, dtype=torch.float64)}, "value must be float32, got float64"),
+        ({"value": torch.zeros(48, 16).bfloat16()}, r"value must be float32, got bfloat16; give value\.float\(\)"),
+        ({"value": torch.full((48, 16), torch.nan)}, r"value holds NaN or infinity, first at \[0, 0\]"),
+        ({"value": None}, "CtrGc needs the weight 'value'"),
+        ({"values": torch.zeros(3)}, "CtrGc has no weight 'values'; it takes relation, "),
+        ({"threads": 1.5}, "threads must be 0 .* got 1.5"),
+        ({"isa": None}, "isa must be a string"),
         ({"isa": "mmx"}, "'mmx' is not known"),
     ],
 )
@@ -88,6 +94,13 @@ def test_wrong_inputs_are_named(case):
         native(np.zeros((1, 16, 25, 8)))
     with pytest.raises(BadInput, match="x must be an array"):
         native("clip")
+    with pytest.raises(BadInput, match="x must be dense"):
+        native(torch.zeros(1, 16, 25, 8).to_sparse())
+    x = np.zeros((1, 16, 25, 8), np.float32)
+    x[0, 3, 2, 1] = np.nan
+    with pytest.raises(BadInput, match=r"x holds NaN or infinity, first at \[0, 3, 2, 1\]"):
+        native(x)
+    native(np.full((1, 16, 25, 8), 3e38, np.float32))  # finite, although their sum is not
 
 
 def test_one_op_serves_many_threads(case):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ski_edge import ops
+from ski_edge.errors import BadInput
 from ski_edge.testing.op_cases import OpCase, assert_equals_reference, assert_torch_op, number
 
 
@@ -41,3 +43,17 @@ def test_equals_the_reference(name):
 @pytest.mark.parametrize("name", CASES)
 def test_torch_op(name):
     assert_torch_op(CASES[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"group_of": torch.zeros(25)}, "group_of must hold whole numbers, got float32"),
+        ({"group_of": torch.arange(25) - 1}, "indices from 0 on, got -1 to 23"),
+        ({"hop_of": torch.full((25, 25), 2**32)}, "hop_of must hold indices"),  # not 0, as 32 bits would have it
+        ({"gain": "x"}, "gain must be a number, got 'x'"),
+    ],
+)
+def test_tables_are_neither_cut_nor_wrapped(change, part):
+    with pytest.raises(BadInput, match=part):
+        ops.HyperedgeAttention(**{**CASES["same width"].weights, **change})
