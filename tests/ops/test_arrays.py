@@ -70,6 +70,9 @@ def test_arrays_of_any_kind(case, kind):
         ({"adjacency": torch.zeros(3, 25, 24)}, r"adjacency must be \[3, 25, 25\]"),
         ({"shortcut": torch.zeros(16, 4)}, r"shortcut must be \[16, 16\]"),
         ({"value": torch.zeros(48, 16, dtype=torch.float64)}, "value must be float32, got float64"),
+        ({"value": torch.zeros(48, 20_000)}, "value must have up to 16384 in axis 1, got 20000"),
+        ({"value": torch.zeros(48)}, "value must have an axis 1, it has 1 axes"),
+        ({"expand": torch.zeros(48, 0)}, r"relation must be \[0, 16\]"),
         ({"isa": "mmx"}, "'mmx' is not known"),
     ],
 )

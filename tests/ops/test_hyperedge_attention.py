@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ski_edge import ops
+from ski_edge.errors import BadInput
 from ski_edge.testing.op_cases import OpCase, assert_equals_reference, assert_torch_op, number
 
 
@@ -41,3 +43,11 @@ def test_equals_the_reference(name):
 @pytest.mark.parametrize("name", CASES)
 def test_torch_op(name):
     assert_torch_op(CASES[name])
+
+
+@pytest.mark.parametrize("group", [-1, 256, 2**31 - 1])
+def test_groups_that_cannot_be_are_refused(group):
+    weights = dict(CASES["wider"].weights)
+    weights["group_of"] = torch.full_like(weights["group_of"], group)
+    with pytest.raises(BadInput, match="group"):
+        ops.HyperedgeAttention(**weights)
