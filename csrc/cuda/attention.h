@@ -13,6 +13,8 @@
 
 namespace ski_edge::cuda {
 
+constexpr int kMostNormed = 256;  // channels of a LayerNorm
+
 template <class T>
 struct AttentionArgs {
   const T* x = nullptr;
@@ -36,7 +38,8 @@ struct AttentionArgs {
   const int* hop_of = nullptr;          // [joint][joint]
   const int* members = nullptr;         // joints of group 0, of group 1, ...
   const int* first_member = nullptr;    // [group + 1]
-  Divisor by_joints, by_groups, by_row_stride, by_channels, by_part_tiles, by_quads;
+  Divisor by_joints, by_groups, by_row_stride, by_part_tiles, by_quads, by_norm_quads, by_hops, by_hop_quads,
+      by_key_tiles, by_joint_tiles, by_block_tiles, by_block_frames;
 
   SKI_EDGE_HD int row_stride() const { return head_width + 1; }
   SKI_EDGE_HD int part_tiles() const { return ceil_div(block_heads * row_stride(), 16); }
@@ -86,17 +89,12 @@ struct AttentionShared {
   }
 };
 
-// Channel c of a joint; coordinates are the sum of their two halves.
+// A coordinate as [high, low, high] (see edges.h).
 template <class T>
-SKI_EDGE_HD float channel_of(const AttentionArgs<T>& args, const T* joint, int c) {
-  return to_float(joint[c]) + (args.halves ? to_float(joint[c + 3]) : 0.0f);
-}
-template <class T>
-SKI_EDGE_HD void put_channel(const AttentionArgs<T>& args, T* row, int c, float value) {
-  row[c] = from_float<T>(value);
-  if (!args.halves) return;
-  row[c + 3] = from_float<T>(value - to_float(row[c]));
-  row[c + 6] = row[c];
+SKI_EDGE_HD void put_coordinate(T* to, int c, float value) {
+  to[c] = from_float<T>(value);
+  to[c + 3] = from_float<T>(value - to_float(to[c]));
+  to[c + 6] = to[c];
 }
 
 // 16 bytes at a time.
@@ -129,60 +127,114 @@ SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
   }
 }
 
-// LayerNorm without its weights (they are in qkv), and the groups' means; hop features beside the keys.
+// LayerNorm of a row, four channels at a time in registers; without its weights, which are in qkv.
 template <class T>
-SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args,
-                             const AttentionShared<T>& shared, int frames, int heads) {
-  const Team<8> team(block);
-  const int columns = frames * args.joints;
-  SKI_EDGE_UNROLL(1)
-  for (int i = team.index; i < round_up(columns, team.count); i += team.count) {
-    const int column = least(i, columns - 1);  // all lanes of a warp take part in a reduction
-    const T* const joint = shared.x + column * args.inputs;
-    float sum = 0, square = 0;
+SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, const T* joint, T* to, bool write) {
+#ifdef __CUDA_ARCH__
+  constexpr int kMostQuads = kMostNormed / 4 / 8;
+#else
+  constexpr int kMostQuads = kMostNormed / 4;
+#endif
+  float x[kMostQuads][4];
+  float sum = 0, square = 0;
+  SKI_EDGE_UNROLL(8)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const int c = (team.member + k * team.members) * 4;
+    const Quad<T> four = c < args.channels ? *reinterpret_cast<const Quad<T>*>(joint + c) : Quad<T>{};
     SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) sum += channel_of(args, joint, c);
-    const float mean = team.reduce(sum, Add()) / args.channels;
-    SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) {
-      const float off = channel_of(args, joint, c) - mean;
-      square += off * off;
-    }
-    const float scale = 1 / sqrtf(team.reduce(square, Add()) / args.channels + 1e-5f);
-    if (i >= columns) continue;
-    SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) {
-      put_channel(args, shared.normed + column * shared.row, c, (channel_of(args, joint, c) - mean) * scale);
+    for (int e = 0; e < 4; ++e) {
+      x[k][e] = c < args.channels ? to_float(four.x[e]) : 0.0f;
+      sum += x[k][e];
     }
   }
+  const float share = 1.0f / args.channels, mean = team.reduce(sum, Add()) * share;
+  SKI_EDGE_UNROLL(8)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const bool some = (team.member + k * team.members) * 4 < args.channels;
+    SKI_EDGE_UNROLL(4)
+    for (int e = 0; e < 4; ++e) {
+      x[k][e] -= mean;
+      square += some ? x[k][e] * x[k][e] : 0.0f;
+    }
+  }
+  const float scale = 1 / sqrtf(team.reduce(square, Add()) * share + 1e-5f);
+  SKI_EDGE_UNROLL(8)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const int c = (team.member + k * team.members) * 4;
+    Quad<T> four;
+    SKI_EDGE_UNROLL(4)
+    for (int e = 0; e < 4; ++e) four.x[e] = from_float<T>(x[k][e] * scale);
+    if (write && c < args.channels) *reinterpret_cast<Quad<T>*>(to + c) = four;
+  }
+}
+
+// The same for three coordinates.
+template <class T>
+SKI_EDGE_HD void norm_coordinates(const T* joint, T* to) {
+  float x[3], square = 0;
+  for (int c = 0; c < 3; ++c) x[c] = to_float(joint[c]) + to_float(joint[c + 3]);
+  const float mean = (x[0] + x[1] + x[2]) / 3;
+  for (float& each : x) each -= mean, square += each * each;
+  const float scale = 1 / sqrtf(square / 3 + 1e-5f);
+  for (int c = 0; c < 3; ++c) put_coordinate(to, c, x[c] * scale);
+}
+
+// All rows normed, the groups' means, and hop features beside the keys.
+template <class T>
+SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
+                             int frames, int heads) {
+  const int columns = frames * args.joints;
+  if (args.halves) {
+    for (int column = block.thread; column < columns; column += block.threads()) {
+      norm_coordinates(shared.x + column * args.inputs, shared.normed + column * shared.row);
+    }
+  } else {
+    const Team<8> team(block);
+    SKI_EDGE_UNROLL(1)
+    for (int i = team.index; i < round_up(columns, team.count); i += team.count) {
+      const int column = least(i, columns - 1);  // all lanes of a warp take part in a reduction
+      norm_row(args, team, shared.x + column * args.inputs, shared.normed + column * shared.row, i < columns);
+    }
+  }
+  const int quads = args.halves ? 1 : args.channels / 4;
   SKI_EDGE_UNROLL(1)
-  for (int i = block.thread; i < frames * args.groups * args.channels; i += block.threads()) {
-    const int place = i / args.by_channels, c = i - place * args.channels;
+  for (int i = block.thread; i < frames * args.groups * quads; i += block.threads()) {
+    const int place = i / args.by_norm_quads, c = (i - place * quads) * 4;
     const int frame = place / args.by_groups, group = place - frame * args.groups;
     const int begin = args.first_member[group], end = args.first_member[group + 1];
-    float sum = 0;
+    const T* const x = shared.x + frame * args.joints * args.inputs + c;
+    T* const to = shared.means + place * shared.row + c;
+    float sum[4] = {};
     SKI_EDGE_UNROLL(2)
     for (int m = begin; m < end; ++m) {
-      sum += channel_of(args, shared.x + (frame * args.joints + args.members[m]) * args.inputs, c);
-    }
-    put_channel(args, shared.means + place * shared.row, c, sum / (end - begin));
-  }
-  const int hop_quads = args.depth() / 4;  // a power of two for all networks there are
-  const T* const hop_rows =
-      args.hop_rows + static_cast<long>(heads * args.block_heads) * args.hops * args.depth();
-  SKI_EDGE_UNROLL(1)
-  for (int head = 0; head < args.block_heads; ++head) {
-    SKI_EDGE_UNROLL(1)
-    for (int i = block.thread; i < args.hops * hop_quads; i += block.threads()) {
-      const int hop = i / hop_quads, c = (i - hop * hop_quads) * 4;
-      const Quad<T> features =
-          *reinterpret_cast<const Quad<T>*>(hop_rows + (head * args.hops + hop) * args.depth() + c);
-      SKI_EDGE_UNROLL(1)
-      for (int frame = 0; frame < args.block_frames; ++frame) {
-        T* const key = shared.keys + ((head * args.block_frames + frame) * args.keys() + args.joints + hop) *
-                                         shared.depth_row;
-        *reinterpret_cast<Quad<T>*>(key + c) = features;
+      const T* const joint = x + args.members[m] * args.inputs;
+      const Quad<T> four = *reinterpret_cast<const Quad<T>*>(joint);
+      SKI_EDGE_UNROLL(4)
+      for (int e = 0; e < 4; ++e) sum[e] += to_float(four.x[e]);
+      if (args.halves) {
+        for (int e = 0; e < 3; ++e) sum[e] += to_float(joint[e + 3]);
       }
+    }
+    const float share = 1.0f / (end - begin);
+    if (args.halves) {
+      for (int e = 0; e < 3; ++e) put_coordinate(to, e, sum[e] * share);
+    } else {
+      Quad<T> four;
+      SKI_EDGE_UNROLL(4)
+      for (int e = 0; e < 4; ++e) four.x[e] = from_float<T>(sum[e] * share);
+      *reinterpret_cast<Quad<T>*>(to) = four;
+    }
+  }
+  const int hop_quads = args.depth() / 4, all = args.block_heads * args.hops * hop_quads;
+  const T* const hop_rows = args.hop_rows + static_cast<long>(heads) * all * 4;
+  SKI_EDGE_UNROLL(1)
+  for (int i = block.thread; i < all; i += block.threads()) {
+    const int row = i / args.by_hop_quads, head = row / args.by_hops;
+    const Quad<T> features = *reinterpret_cast<const Quad<T>*>(hop_rows + i * 4);
+    SKI_EDGE_UNROLL(1)
+    for (int frame = 0; frame < args.block_frames; ++frame) {
+      const int key = (head * args.block_frames + frame) * args.keys() + args.joints + row - head * args.hops;
+      *reinterpret_cast<Quad<T>*>(shared.keys + key * shared.depth_row + (i - row * hop_quads) * 4) = features;
     }
   }
 }
@@ -200,10 +252,10 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
     const int part = unit / args.by_part_tiles, first_row = (unit - part * tiles) * 16;
     const float* const bias = args.bias + (heads * 3 * tiles + unit) * 16;
     Tile<T, 1, NT> tile([&](int row) { return bias[row]; });
-    tile.multiply(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
+    tile.template multiply<7, 4>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
                   [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
     if (part == 1) {
-      tile.multiply(Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
+      tile.template multiply<7, 4>(Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
         const int column = least(n, columns - 1), frame = column / args.by_joints;
         return shared.means +
                (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
@@ -234,31 +286,27 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
 
 // Scores of every query with every key and hop of its frame.
 template <class T>
-SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args,
-                              const AttentionShared<T>& shared, int frames) {
-  const int rows = args.joints;
+SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
+                              int frames) {
+  const int rows = args.joints, units = args.block_heads * frames * args.by_key_tiles.by();
   SKI_EDGE_UNROLL(1)
-  for (int head_frame = 0, unit = 0; head_frame < args.block_heads * frames; ++head_frame) {
-    const int head = frames == 1 ? head_frame : head_frame / frames, frame = head_frame - head * frames;
-    const int column = head * args.columns() + frame * rows;
+  for (int unit = block.warp(); unit < units; unit += block.warps()) {
+    const int head_frame = unit / args.by_key_tiles, key = (unit - head_frame * args.by_key_tiles.by()) * 8;
+    const int head = frames == args.block_frames ? head_frame / args.by_block_frames : head_frame / frames;
+    const int frame = head_frame - head * frames, column = head * args.columns() + frame * rows;
     const T* const queries = shared.queries + column * shared.depth_row;
     const T* const keys = shared.keys + (head * args.block_frames + frame) * args.keys() * shared.depth_row;
+    float* const scores = shared.scores + column * shared.score_row;
     SKI_EDGE_UNROLL(1)
     for (int first = 0; first < rows; first += 32) {
-      SKI_EDGE_UNROLL(1)
-      for (int key = 0; key < args.keys(); key += 8, ++unit) {
-        if (unit % block.warps() != block.warp()) continue;
-        Tile<T, 2, 1> tile{Zero()};
-        tile.multiply(
-            loose<T>([&](int row) { return queries + least(first + row, rows - 1) * shared.depth_row; }),
-            args.depth() / 16,
-            [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
-        float* const scores = shared.scores + (column + first) * shared.score_row;
-        tile.each([&](int n) { return key + n < args.keys() ? key + n : -1; },
-                  [&](int row, int place, float sum) {
-                    if (first + row < rows) scores[row * shared.score_row + place] = sum;
-                  });
-      }
+      Tile<T, 2, 1> tile{Zero()};
+      tile.template multiply<2>(
+          loose<T>([&](int row) { return queries + least(first + row, rows - 1) * shared.depth_row; }),
+          args.depth() / 16, [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
+      tile.each([&](int n) { return key + n < args.keys() ? key + n : -1; },
+                [&](int row, int place, float sum) {
+                  if (first + row < rows) scores[(first + row) * shared.score_row + place] = sum;
+                });
     }
   }
 }
@@ -317,65 +365,56 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
 
 // Values under their attention, as rows for the projection.
 template <class T>
-SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args,
-                            const AttentionShared<T>& shared, int frames) {
+SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
+                            int frames) {
+  const int units = args.block_heads * frames * args.by_joint_tiles.by();
   SKI_EDGE_UNROLL(1)
-  for (int head_frame = 0, unit = 0; head_frame < args.block_heads * frames; ++head_frame) {
-    const int head = frames == 1 ? head_frame : head_frame / frames, frame = head_frame - head * frames;
-    const T* const attention =
-        shared.attention + (head * args.columns() + frame * args.joints) * shared.joint_row;
+  for (int unit = block.warp(); unit < units; unit += block.warps()) {
+    const int head_frame = unit / args.by_joint_tiles, joint = (unit - head_frame * args.by_joint_tiles.by()) * 8;
+    const int head = frames == args.block_frames ? head_frame / args.by_block_frames : head_frame / frames;
+    const int frame = head_frame - head * frames;
+    const T* const attention = shared.attention + (head * args.columns() + frame * args.joints) * shared.joint_row;
+    const T* const values =
+        shared.values + (head * args.block_frames + frame) * shared.value_rows * shared.joint_row;
+    T* const mixed = shared.mixed + frame * args.joints * shared.mixed_row + head * args.head_width;
     SKI_EDGE_UNROLL(1)
     for (int first = 0; first < args.head_width; first += 32) {
-      const T* const values =
-          shared.values + ((head * args.block_frames + frame) * shared.value_rows + first) * shared.joint_row;
-      T* const mixed = shared.mixed + head * args.head_width + first;
-      SKI_EDGE_UNROLL(1)
-      for (int joint = 0; joint < args.joints; joint += 8, ++unit) {
-        if (unit % block.warps() != block.warp()) continue;
-        Tile<T, 2, 1> tile{Zero()};
-        tile.multiply(loose<T>([&](int row) {
-                        return values + least(row, shared.value_rows - first - 1) * shared.joint_row;
-                      }),
-                      ceil_div(args.joints, 16), [&](int n) {
-                        return attention + least(joint + n, args.joints - 1) * shared.joint_row;
-                      });
-        tile.each(
-            [&](int n) {
-              return joint + n < args.joints ? (frame * args.joints + joint + n) * shared.mixed_row : -1;
-            },
-            [&](int row, int place, float sum) {
-              if (first + row < args.head_width) mixed[place + row] = from_float<T>(sum);
-            });
-      }
+      Tile<T, 2, 1> tile{Zero()};
+      tile.template multiply<2>(
+          loose<T>([&](int row) { return values + least(first + row, shared.value_rows - 1) * shared.joint_row; }),
+          ceil_div(args.joints, 16),
+          [&](int n) { return attention + least(joint + n, args.joints - 1) * shared.joint_row; });
+      tile.each([&](int n) { return joint + n < args.joints ? (joint + n) * shared.mixed_row : -1; },
+                [&](int row, int place, float sum) {
+                  if (first + row < args.head_width) mixed[place + first + row] = from_float<T>(sum);
+                });
     }
   }
 }
 
 // The projection, and what it is added to.
 template <class T>
-SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args,
-                             const AttentionShared<T>& shared, int heads, int columns) {
+SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
+                             int heads, int columns) {
   const int tiles = args.block_tiles(), width = args.block_width();
   const long step = args.step_numbers(tiles * 16), shortcut_step = args.step_numbers(args.inputs);
   SKI_EDGE_UNROLL(1)
-  for (int first = 0, unit = 0; first < columns; first += 8) {
-    SKI_EDGE_UNROLL(1)
-    for (int tile_row = 0; tile_row < tiles; ++tile_row, ++unit) {
-      if (unit % block.warps() != block.warp()) continue;
-      const float* const bias = args.project_bias + (heads * tiles + tile_row) * 16;
-      const int row_tile = heads * tiles + tile_row;
-      Tile<T, 1, 1> tile([&](int row) { return bias[row]; });
-      tile.multiply(Packed<T>{args.project + row_tile * step, step}, tiles,
-                    [&](int n) { return shared.mixed + least(first + n, columns - 1) * shared.mixed_row; });
-      if (args.shortcut != nullptr) {
-        tile.multiply(Packed<T>{args.shortcut + row_tile * shortcut_step, shortcut_step}, args.inputs / 16,
-                      [&](int n) { return shared.x + least(first + n, columns - 1) * args.inputs; });
-      }
-      tile.each([&](int n) { return first + n < columns ? (first + n) * width : -1; },
-                [&](int row, int place, float sum) {
-                  if (tile_row * 16 + row < width) shared.out[place + tile_row * 16 + row] = sum;
-                });
+  for (int unit = block.warp(); unit < tiles * ceil_div(columns, 8); unit += block.warps()) {
+    const int first = unit / args.by_block_tiles * 8, tile_row = unit - first / 8 * tiles;
+    const int row_tile = heads * tiles + tile_row;
+    const float* const bias = args.project_bias + row_tile * 16;
+    Tile<T, 1, 1> tile([&](int row) { return bias[row]; });
+    tile.template multiply<5>(Packed<T>{args.project + row_tile * step, step}, tiles,
+                              [&](int n) { return shared.mixed + least(first + n, columns - 1) * shared.mixed_row; });
+    if (args.shortcut != nullptr) {
+      tile.multiply(Packed<T>{args.shortcut + row_tile * shortcut_step, shortcut_step}, args.inputs / 16,
+                    [&](int n) { return shared.x + least(first + n, columns - 1) * args.inputs; });
     }
+    float* const out = shared.out + tile_row * 16;
+    tile.each([&](int n) { return first + n < columns ? (first + n) * width : -1; },
+              [&](int row, int place, float sum) {
+                if (tile_row * 16 + row < width) out[place + row] = sum;
+              });
   }
 }
 
@@ -434,6 +473,7 @@ SKI_EDGE_HD void attention(const Block& block, const AttentionArgs<T>& args, cha
 template <class T, int NT>
 struct AttentionKernel {
   using Args = AttentionArgs<T>;
+  static constexpr int kThreads = 512;
   static Grid grid(const Args& args) {
     return {args.blocks, ceil_div(args.frames, args.block_frames), args.bodies};
   }

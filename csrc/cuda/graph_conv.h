@@ -63,7 +63,7 @@ SKI_EDGE_HD void graph_values(const GraphConvArgs<T>& args, const GraphConvShare
   const float* const bias = args.bias + group * 32;
   Tile<T, 2, NT> tile([&](int row) { return bias[row]; });
   const Packed<T> weights{args.weights + group * args.weight_numbers(), args.inputs / 16 * kTileNumbers};
-  tile.multiply(weights, args.inputs / 16,
+  tile.template multiply<4>(weights, args.inputs / 16,
                 [&](int n) { return x + static_cast<long>(least(first + n, columns - 1)) * args.inputs; });
   const int sum_step = args.block_frames * args.joints;
   tile.each(
@@ -109,26 +109,23 @@ SKI_EDGE_HD void graph_conv(const Block& block, const GraphConvArgs<T>& args, ch
   const int sum_step = args.block_frames * args.joints;
   const long tile_step = args.graph_steps() * kTileNumbers;
   SKI_EDGE_UNROLL(1)
-  for (int channel = block.warp(); channel < kGraphChannels; channel += block.warps()) {
+  for (int unit = block.warp(); unit < kGraphChannels * args.graph_tiles(); unit += block.warps()) {
+    const int channel = unit % kGraphChannels, tile_row = unit / kGraphChannels;
+    if (tile_row * 16 >= args.joints) continue;
     const T* const graph = args.graphs + body * args.graph_body_step +
-                           (group * kGraphChannels + channel) * args.graph_channel_step;
+                           (group * kGraphChannels + channel) * args.graph_channel_step + tile_row * tile_step;
     const float shift = args.shift[group * kGraphChannels + channel];
+    const T* const values = shared.values + channel * args.channel_step();
+    float* const sums = shared.sums + channel * sum_step + tile_row * 16;
     SKI_EDGE_UNROLL(1)
-    for (int joint = 0; joint < args.joints; joint += 32) {
-      SKI_EDGE_UNROLL(1)
-      for (int frame = 0; frame < frames; frame += 8) {
-        Tile<T, 2, 1> tile([&](int) { return shift; });
-        tile.multiply(Packed<T>{graph + joint / 16 * tile_step, tile_step}, args.graph_steps(), [&](int n) {
-          return shared.values + channel * args.channel_step() + (frame + n) * args.value_pitch();
-        });
-        tile.each(
-            [&](int n) { return frame + n < frames ? channel * sum_step + (frame + n) * args.joints : -1; },
-            [&](int row, int at, float sum) {
-              if (joint + row >= args.joints) return;
-              float& to = shared.sums[at + joint + row];
-              to = args.convolution ? to + sum : sum;
-            });
-      }
+    for (int frame = 0; frame < frames; frame += 8) {
+      Tile<T, 1, 1> tile([&](int) { return shift; });
+      tile.template multiply<5, 4>(Packed<T>{graph, tile_step}, args.graph_steps(),
+                                   [&](int n) { return values + (frame + n) * args.value_pitch(); });
+      tile.each([&](int n) { return frame + n < frames ? (frame + n) * args.joints : -1; },
+                [&](int row, int at, float sum) {
+                  if (tile_row * 16 + row < args.joints) sums[at + row] = args.convolution ? sums[at + row] + sum : sum;
+                });
     }
   }
   block.sync();
@@ -158,12 +155,13 @@ SKI_EDGE_HD void graph_conv(const Block& block, const GraphConvArgs<T>& args, ch
 template <class T>
 struct GraphConvKernel {
   using Args = GraphConvArgs<T>;
+  static constexpr int kThreads = 512;
   static Grid grid(const Args& args) {
     return {args.outputs / kGraphChannels, ceil_div(args.frames, args.block_frames), args.bodies};
   }
   static std::size_t shared_bytes(const Args& args) { return GraphConvShared<T>(args, nullptr).bytes; }
   static SKI_EDGE_HD void run(const Block& block, const Args& args, char* memory) {
-    graph_conv<T, 4>(block, args, memory);
+    graph_conv<T, 2>(block, args, memory);
   }
 };
 

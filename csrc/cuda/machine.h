@@ -22,7 +22,7 @@ inline void expect_success(cudaError_t status, const char* doing) {
 }
 
 template <class Kernel>
-__global__ void __launch_bounds__(kThreads) run_kernel(const __grid_constant__ typename Kernel::Args args) {
+__global__ void __launch_bounds__(Kernel::kThreads) run_kernel(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(16) char memory[];
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   // This kernel may have been started before the one it reads from has ended, and the next one may be now.
@@ -108,7 +108,7 @@ class Machine {
     cudaLaunchConfig_t config = {};
     config.gridDim =
         dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
-    config.blockDim = dim3(kThreads);
+    config.blockDim = dim3(Kernel::kThreads);
     config.dynamicSmemBytes = shared;
     config.stream = stream != nullptr ? stream : stream_;
     cudaLaunchAttribute early = {};

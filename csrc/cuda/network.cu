@@ -103,7 +103,10 @@ void DeviceBlocks<T>::spatial(const HyperedgeAttentionWeights& w) {
         " joints and of heads that fill fours of channels, got ", w.joints, " joints and ",
         args.block_width(), " channels; use the native backend on the CPU");
   args.by_joints = Divisor(w.joints), args.by_groups = Divisor(w.groups),
-  args.by_channels = Divisor(w.inputs);
+ 
+  args.by_norm_quads = Divisor(args.halves ? 1 : w.inputs / 4), args.by_hops = Divisor(w.hops);
+  args.by_hop_quads = Divisor(args.depth() / 4), args.by_key_tiles = Divisor(ceil_div(args.keys(), 8));
+  args.by_joint_tiles = Divisor(ceil_div(w.joints, 8)), args.by_block_tiles = Divisor(args.block_tiles());
   args.by_row_stride = Divisor(args.row_stride()), args.by_part_tiles = Divisor(args.part_tiles());
   args.by_quads = Divisor(args.block_width() / 4);
   const int c = args.head_width, stride = args.row_stride(), rows = args.part_tiles() * 16;

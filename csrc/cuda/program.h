@@ -148,7 +148,8 @@ class Program {
       args.x = x, args.y = y, args.bodies = bodies_, args.frames = frames;
       // Two frames share the loads of all weights, where their joints fit and blocks are not few.
       const int blocks = bodies_ * frames * args.blocks;
-      args.block_frames = 2 * args.joints <= 56 && blocks >= 2 * machine_.multiprocessors() ? 2 : 1;
+      args.block_frames = sizeof(T) == 2 && 2 * args.joints <= 56 && blocks >= 8 * machine_.multiprocessors() ? 2 : 1;
+      args.by_block_frames = Divisor(args.block_frames);
       return;
     }
     GraphConvArgs<T>& args = block.graph_conv;

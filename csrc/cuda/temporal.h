@@ -10,6 +10,7 @@
 namespace ski_edge::cuda {
 
 constexpr int kMostBranches = 16;
+constexpr int kTemporalThreads = 256;
 
 enum class Branch { taps, pool, point };
 
@@ -56,7 +57,7 @@ struct TemporalArgs {
     bool fit = true;
     SKI_EDGE_UNROLL(1)
     for (int i = 0; i < branch_count; ++i) fit = fit && branches[i].tiles() % 2 == 0;
-    return fit && width / 16 * (least(block_frames, output_frames()) / 8) >= 4 * kThreads / 32;
+    return fit && width / 16 * (least(block_frames, output_frames()) / 8) >= 4 * kTemporalThreads / 32;
   }
   SKI_EDGE_HD int output_frames() const { return ceil_div(frames, stride); }
 
@@ -70,7 +71,7 @@ struct TemporalArgs {
       TemporalBranch<T>& branch = branches[i];
       width = most(width, branch.tiles() * 16);
       branch.by_steps = Divisor(branch.tiles());
-      branch.finish_rows = most(1, kThreads / (branch.tiles() * 16));
+      branch.finish_rows = most(1, kTemporalThreads / (branch.tiles() * 16));
       if (branch.reduce != nullptr) {
         reduced_frames = most(reduced_frames, (block_frames - 1) * stride + 1 + 2 * branch.padding());
       }
@@ -93,7 +94,7 @@ struct TemporalShared {
     reduced_pitch = pitch(width);
     reduced = shared.take<T>(args.reduced_frames * reduced_pitch);
     out = shared.take<float>(round_up(args.block_frames, 8) * out_pitch);
-    parts = shared.take<float>(2 * kThreads);
+    parts = shared.take<float>(2 * kTemporalThreads);
     bytes = shared.taken();
   }
 };
@@ -143,7 +144,7 @@ SKI_EDGE_HD void reduce_frames(const Block& block, const TemporalPlace<T>& at,
     const int column = unit / tile_rows * NT * 8, first_tile = (unit - unit / tile_rows * tile_rows) * MT;
     const float* const bias = branch.reduce_bias + first_tile * 16;
     Tile<T, MT, NT> tile([&](int row) { return bias[row]; });
-    tile.multiply(Packed<T>{branch.reduce + first_tile * tile_step, tile_step}, steps,
+    tile.template multiply<4, 7>(Packed<T>{branch.reduce + first_tile * tile_step, tile_step}, steps,
                   [&](int n) { return at.x(least(from + column + n, until - 1)); });
     tile.each(
         [&](int n) { return from + column + n < until ? (from - begin + column + n) * width_pitch : -1; },
@@ -179,12 +180,24 @@ SKI_EDGE_HD void add_residual(const Block& block, const TemporalPlace<T>& at,
     const int column = unit / tile_rows * NT * 8, first_tile = (unit - unit / tile_rows * tile_rows) * MT;
     const float* const bias = branch.skip_bias + first_tile * 16;
     Tile<T, MT, NT> tile([&](int row) { return bias[row]; });
-    tile.multiply(Packed<T>{branch.skip + first_tile * tile_step, tile_step}, steps,
+    tile.template multiply<4, 7>(Packed<T>{branch.skip + first_tile * tile_step, tile_step}, steps,
                   [&](int n) { return at.residual(at.middle(column + n)); });
     tile.each([&](int n) { return column + n < at.frames ? (column + n) * shared.out_pitch : -1; },
               [&](int row, int place, float sum) { shared.out[place + first_tile * 16 + row] = sum; });
   }
 }
+
+// Steps of a convolution: those of a tap's channels, then those of the next tap, whose frame lies further on.
+struct Taps {
+  const Divisor& by_steps;
+  int tap_offset;
+
+  SKI_EDGE_HD int operator()(int step) const {
+    const int tap = step / by_steps;
+    return tap * tap_offset + (step - tap * by_steps.by()) * 16;
+  }
+  SKI_EDGE_HD int ahead(int step, int steps) const { return (*this)(step + steps) - (*this)(step); }
+};
 
 // += the branch, in shared.out.
 template <class T, int MT, int NT>
@@ -219,20 +232,14 @@ SKI_EDGE_HD void add_branch(const Block& block, const TemporalPlace<T>& at, cons
     const float* const bias = branch.bias + first_tile * 16;
     Tile<T, MT, NT> tile([&](int row) { return bias[row]; });
     if (branch.reduce != nullptr) {
-      const int tap_offset = branch.dilation * width_pitch;
-      tile.multiply(
+      tile.template multiply_at<5, 4>(
           Packed<T>{weight, tile_step}, taps * steps,
-          [&](int n) {
-            return shared.reduced + least(column + n, at.frames - 1) * args.stride * width_pitch;
-          },
-          [&](int step) {
-            const int tap = step / branch.by_steps;
-            return tap * tap_offset + (step - tap * steps) * 16;
-          });
+          [&](int n) { return shared.reduced + least(column + n, at.frames - 1) * args.stride * width_pitch; },
+          Taps{branch.by_steps, branch.dilation * width_pitch});
     } else {
       SKI_EDGE_UNROLL(1)
       for (int tap = 0; tap < taps; ++tap) {
-        tile.multiply(Packed<T>{weight + static_cast<long>(tap) * steps * kTileNumbers, tile_step}, steps,
+        tile.template multiply<4>(Packed<T>{weight + static_cast<long>(tap) * steps * kTileNumbers, tile_step}, steps,
                       [&](int n) {
                         const int frame = at.middle(column + n) + (tap - taps / 2) * branch.dilation;
                         return frame >= 0 && frame < args.frames ? at.x(frame) : args.zeros;
@@ -297,6 +304,7 @@ SKI_EDGE_HD void temporal(const Block& block, const TemporalPlace<T>& at, const 
 template <class T, int N>
 struct TemporalKernel {
   using Args = TemporalArgs<T>;
+  static constexpr int kThreads = kTemporalThreads;
   static Grid grid(const Args& args) { return {args.joints * args.chunks, args.branch_count, args.bodies}; }
   static std::size_t shared_bytes(const Args& args) { return TemporalShared<T>(args, nullptr).bytes; }
   static SKI_EDGE_HD void run(const Block& block, const Args& args, char* memory) {

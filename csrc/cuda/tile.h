@@ -89,6 +89,10 @@ struct Packed {
     SKI_EDGE_HD LaneRows<T> rows(int m, int step) const {
       return load_words<LaneRows<T>>(from[m] + step * kTileNumbers);
     }
+    SKI_EDGE_HD void advance(int steps) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) from[m] += steps * kTileNumbers;
+    }
   };
 };
 
@@ -117,12 +121,22 @@ struct Loose {
         both.words[i] = first.words[i], both.words[sizeof(T) + i] = second.words[i];
       return both;
     }
+    SKI_EDGE_HD void advance(int steps) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) low[m] += steps * 16, high[m] += steps * 16;
+    }
   };
 };
 template <class T, class Row>
 SKI_EDGE_HD Loose<T, Row> loose(const Row& row) {
   return {row};
 }
+
+// Steps of a column follow each other.
+struct Along {
+  SKI_EDGE_HD int operator()(int step) const { return step * 16; }
+  SKI_EDGE_HD int ahead(int, int steps) const { return steps * 16; }
+};
 
 struct Zero {
   SKI_EDGE_HD float operator()(int) const { return 0; }
@@ -211,6 +225,13 @@ __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneR
 #endif
 #endif
 
+// Where a column's sums go, and what is added to them.
+struct Place {
+  int at;
+  float add;
+  friend SKI_EDGE_HD bool operator<(const Place& place, int n) { return place.at < n; }
+};
+
 // Sums of MT x NT tiles. On the host one object holds them all; on the device each lane of a warp holds its
 // four of every tile, and all lanes of the warp must call together.
 template <class T, int MT, int NT>
@@ -236,58 +257,40 @@ class Tile {
 #endif
   }
 
-  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT, and offset(step) how
-  // far from there a step is. One loop of few instructions: a kernel runs most of its code once, and code
-  // that is not in the instruction cache costs more than what it does. Loads of kBatch steps are under way
-  // together.
-  template <class A, class Column, class Offset>
-  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column, const Offset& offset) {
+  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT. Loads of as many steps as the
+  // first of Batches that divides `steps` are under way together, or of one.
+  template <int... Batches, class A, class Column>
+  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
+    multiply_at<Batches...>(a, steps, column, Along());
+  }
+  // The same where step s of a column lies offset(s) after its beginning.
+  template <int... Batches, class A, class Column, class Offset>
+  SKI_EDGE_HD void multiply_at(const A& a, int steps, const Column& column, const Offset& offset) {
 #ifdef __CUDA_ARCH__
-    constexpr int kBatch = sizeof(T) == 2 ? 4 : 2;
     const int lane = threadIdx.x % 32;
     const T* from[NT];
 #pragma unroll
     for (int n = 0; n < NT; ++n) from[n] = column(n * 8 + lane / 4) + lane % 4 * 4;
-    const typename A::template Lanes<MT> lanes(a, lane);
-#pragma unroll 1
-    for (int begin = 0; begin < steps; begin += kBatch) {
-      LaneRows<T> rows[kBatch][MT];
-      LaneColumn<T> columns[kBatch][NT];
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const bool some = begin + i < steps;
-        const int at = offset(begin + i);
-#pragma unroll
-        for (int m = 0; m < MT; ++m) rows[i][m] = some ? lanes.rows(m, begin + i) : LaneRows<T>{};
-#pragma unroll
-        for (int n = 0; n < NT; ++n) {
-          columns[i][n] = some ? load_words<LaneColumn<T>>(from[n] + at) : LaneColumn<T>{};
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i)
-#pragma unroll
-        for (int m = 0; m < MT; ++m)
-#pragma unroll
-          for (int n = 0; n < NT; ++n) multiply_lanes<T>(sums_[m][n], rows[i][m], columns[i][n]);
+    typename A::template Lanes<MT> lanes(a, lane);
+    bool done = false;
+    if constexpr (sizeof(T) == 2) {
+      (void)((done = done || in_batches<Batches>(lanes, from, steps, offset)), ...);
+    } else {
+      done = in_batches<2>(lanes, from, steps, offset);
     }
+    if (!done) in_batches<1>(lanes, from, steps, offset);
 #else
     for (int row = 0; row < MT * 16; ++row)
       for (int n = 0; n < NT * 8; ++n) {
         const T* const from = column(n);
         float sum = sums_[row * NT * 8 + n];
-        for (int k = 0; k < steps * 16; ++k)
-          sum += to_float(a.at(row, k)) * to_float(from[offset(k / 16) + k % 16]);
+        for (int k = 0; k < steps * 16; ++k) sum += to_float(a.at(row, k)) * to_float(from[offset(k / 16) + k % 16]);
         sums_[row * NT * 8 + n] = sum;
       }
 #endif
   }
-  template <class A, class Column>
-  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
-    multiply(a, steps, column, [](int step) { return step * 16; });
-  }
 
-  // f(row, place(column), sum) for all of them but for columns whose place is negative.
+  // f(row, place(column), sum) for all of them but for columns whose place (an int or a Place) is negative.
   template <class Place, class F>
   SKI_EDGE_HD void each(const Place& place, const F& f) const {
 #ifdef __CUDA_ARCH__
@@ -296,7 +299,7 @@ class Tile {
     for (int n = 0; n < NT; ++n)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int at = place(n * 8 + 2 * q + i);
+        const auto at = place(n * 8 + 2 * q + i);
         if (at < 0) continue;
 #pragma unroll
         for (int m = 0; m < MT; ++m) {
@@ -306,14 +309,40 @@ class Tile {
       }
 #else
     for (int n = 0; n < NT * 8; ++n) {
-      const int at = place(n);
-      for (int row = 0; row < MT * 16 && at >= 0; ++row) f(row, at, sums_[row * NT * 8 + n]);
+      const auto at = place(n);
+      for (int row = 0; row < MT * 16 && !(at < 0); ++row) f(row, at, sums_[row * NT * 8 + n]);
     }
 #endif
   }
 
  private:
 #ifdef __CUDA_ARCH__
+  template <int Batch, class Lanes, class Offset>
+  __device__ __forceinline__ bool in_batches(Lanes lanes, const T* const (&from)[NT], int steps, const Offset& offset) {
+    if (Batch > 1 && steps % Batch != 0) return false;
+#pragma unroll 1
+    for (int begin = 0; begin < steps; begin += Batch) {
+      LaneRows<T> rows[Batch][MT];
+      LaneColumn<T> columns[Batch][NT];
+#pragma unroll
+      for (int i = 0; i < Batch; ++i) {
+        const int at = offset(begin) + offset.ahead(begin, i);
+#pragma unroll
+        for (int m = 0; m < MT; ++m) rows[i][m] = lanes.rows(m, i);
+#pragma unroll
+        for (int n = 0; n < NT; ++n) columns[i][n] = load_words<LaneColumn<T>>(from[n] + at);
+      }
+      lanes.advance(Batch);
+#pragma unroll
+      for (int i = 0; i < Batch; ++i)
+#pragma unroll
+        for (int m = 0; m < MT; ++m)
+#pragma unroll
+          for (int n = 0; n < NT; ++n) multiply_lanes<T>(sums_[m][n], rows[i][m], columns[i][n]);
+    }
+    return true;
+  }
+
   float sums_[MT][NT][4];
 #else
   float sums_[MT * 16 * NT * 8];

@@ -157,13 +157,14 @@ SKI_EDGE_HD void expand(const Block& block, const TopologyArgs<T>& args, const T
     Tile<T, MT, 1> tile([&](int row) { return bias[row]; });
     tile.multiply(Packed<T>{weights, step}, args.expand_steps(),
                   [&](int n) { return shared.tangents + (place + n) * tangent_pitch; });
-    tile.each([&](int n) { return place + n < columns ? place + n : -1; },
-              [&](int row, int pair, float sum) {
-                const int destination = pair / args.by_joints, source = pair - destination * args.joints;
-                const int at =
-                    packed_index(first + destination, subset * args.joints + source, args.graph_steps);
-                graphs[row * graph_numbers + at] = from_float<T>(sum + adjacency[pair]);
-              });
+    tile.each(
+        [&](int n) {
+          const int pair = place + n, destination = pair / args.by_joints, source = pair - destination * args.joints;
+          if (pair >= columns) return Place{-1, 0};
+          return Place{packed_index(first + destination, subset * args.joints + source, args.graph_steps),
+                       adjacency[pair]};
+        },
+        [&](int row, const Place& to, float sum) { graphs[row * graph_numbers + to.at] = from_float<T>(sum + to.add); });
   }
 }
 
@@ -193,6 +194,7 @@ SKI_EDGE_HD void topology(const Block& block, const TopologyArgs<T>& args, char*
 template <class T>
 struct TopologyKernel {
   using Args = TopologyArgs<T>;
+  static constexpr int kThreads = 512;
   static Grid grid(const Args& args) {
     return {ceil_div(args.joints, args.block_joints), args.subsets * args.channel_blocks(), args.bodies};
   }
