@@ -38,8 +38,8 @@ struct AttentionArgs {
   const int* hop_of = nullptr;          // [joint][joint]
   const int* members = nullptr;         // joints of group 0, of group 1, ...
   const int* first_member = nullptr;    // [group + 1]
-  Divisor by_joints, by_groups, by_row_stride, by_part_tiles, by_quads, by_norm_quads, by_hops, by_hop_quads,
-      by_key_tiles, by_joint_tiles, by_block_tiles, by_block_frames;
+  Divisor by_joints, by_groups, by_row_stride, by_part_tiles, by_quads, by_norm_quads, by_parts, by_hops,
+      by_hop_quads, by_key_tiles, by_joint_tiles, by_block_tiles, by_block_frames;
 
   SKI_EDGE_HD int row_stride() const { return head_width + 1; }
   SKI_EDGE_HD int part_tiles() const { return ceil_div(block_heads * row_stride(), 16); }
@@ -47,6 +47,12 @@ struct AttentionArgs {
   SKI_EDGE_HD int block_width() const { return block_heads * head_width; }
   SKI_EDGE_HD int block_tiles() const { return ceil_div(block_width(), 16); }
   SKI_EDGE_HD long step_numbers(int columns) const { return static_cast<long>(columns / 16) * kTileNumbers; }
+  // Of a joint of the block's frames: y's columns are (joint, frame), as the convolution over time reads
+  // them.
+  SKI_EDGE_HD long y_place(int first_frame, int column, int channel) const {
+    const int frame = column / by_joints, joint = column - frame * joints;
+    return place_of(joint * round_up(frames, 8) + first_frame + frame, channel, outputs);
+  }
   SKI_EDGE_HD int keys() const { return joints + hops; }
   SKI_EDGE_HD int columns() const { return block_frames * joints; }
 };
@@ -105,13 +111,15 @@ struct alignas(16) Sixteen {
 // x into shared memory, zeros where padding is read: it meets zero weights, so it must be a number.
 template <class T>
 SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
-                              const AttentionShared<T>& shared, const T* x, int columns, char* memory) {
-  const Sixteen* const from = reinterpret_cast<const Sixteen*>(x);
-  Sixteen* const to = reinterpret_cast<Sixteen*>(shared.x);
-  SKI_EDGE_UNROLL(4)
-  for (int i = block.thread; i < columns * args.inputs * static_cast<int>(sizeof(T)) / 16;
-       i += block.threads()) {
-    to[i] = from[i];
+                              const AttentionShared<T>& shared, const T* x, int first_column, int columns,
+                              char* memory) {
+  constexpr int kNumbers = 16 / static_cast<int>(sizeof(T));
+  const int parts = args.inputs / kNumbers;
+  SKI_EDGE_UNROLL(2)
+  for (int i = block.thread; i < columns * parts; i += block.threads()) {
+    const int column = i / args.by_parts, channel = (i - column * parts) * kNumbers;
+    *reinterpret_cast<Sixteen*>(shared.x + column * args.inputs + channel) =
+        *reinterpret_cast<const Sixteen*>(x + place_of(first_column + column, channel, args.inputs));
   }
   Sixteen* const words = reinterpret_cast<Sixteen*>(memory);
   const int before = static_cast<int>(reinterpret_cast<char*>(shared.x) - memory) / 16;
@@ -129,7 +137,8 @@ SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
 
 // LayerNorm of a row, four channels at a time in registers; without its weights, which are in qkv.
 template <class T>
-SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, const T* joint, T* to, bool write) {
+SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, const T* joint, T* to,
+                          bool write) {
 #ifdef __CUDA_ARCH__
   constexpr int kMostQuads = kMostNormed / 4 / 8;
 #else
@@ -181,8 +190,8 @@ SKI_EDGE_HD void norm_coordinates(const T* joint, T* to) {
 
 // All rows normed, the groups' means, and hop features beside the keys.
 template <class T>
-SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
-                             int frames, int heads) {
+SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args,
+                             const AttentionShared<T>& shared, int frames, int heads) {
   const int columns = frames * args.joints;
   if (args.halves) {
     for (int column = block.thread; column < columns; column += block.threads()) {
@@ -234,7 +243,8 @@ SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args, c
     SKI_EDGE_UNROLL(1)
     for (int frame = 0; frame < args.block_frames; ++frame) {
       const int key = (head * args.block_frames + frame) * args.keys() + args.joints + row - head * args.hops;
-      *reinterpret_cast<Quad<T>*>(shared.keys + key * shared.depth_row + (i - row * hop_quads) * 4) = features;
+      *reinterpret_cast<Quad<T>*>(shared.keys + key * shared.depth_row + (i - row * hop_quads) * 4) =
+          features;
     }
   }
 }
@@ -253,13 +263,14 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
     const float* const bias = args.bias + (heads * 3 * tiles + unit) * 16;
     Tile<T, 1, NT> tile([&](int row) { return bias[row]; });
     tile.template multiply<7, 4>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
-                  [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
+                                 [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
     if (part == 1) {
-      tile.template multiply<7, 4>(Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
-        const int column = least(n, columns - 1), frame = column / args.by_joints;
-        return shared.means +
-               (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
-      });
+      tile.template multiply<7, 4>(
+          Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
+            const int column = least(n, columns - 1), frame = column / args.by_joints;
+            return shared.means +
+                   (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
+          });
     }
     // A row of a part is a head's channel; a column a frame's joint. Parts differ in what a step of each is.
     T* const to = part == 0 ? shared.queries : part == 1 ? shared.keys : shared.values;
@@ -286,8 +297,8 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
 
 // Scores of every query with every key and hop of its frame.
 template <class T>
-SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
-                              int frames) {
+SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args,
+                              const AttentionShared<T>& shared, int frames) {
   const int rows = args.joints, units = args.block_heads * frames * args.by_key_tiles.by();
   SKI_EDGE_UNROLL(1)
   for (int unit = block.warp(); unit < units; unit += block.warps()) {
@@ -302,7 +313,8 @@ SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args, 
       Tile<T, 2, 1> tile{Zero()};
       tile.template multiply<2>(
           loose<T>([&](int row) { return queries + least(first + row, rows - 1) * shared.depth_row; }),
-          args.depth() / 16, [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
+          args.depth() / 16,
+          [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
       tile.each([&](int n) { return key + n < args.keys() ? key + n : -1; },
                 [&](int row, int place, float sum) {
                   if (first + row < rows) scores[(first + row) * shared.score_row + place] = sum;
@@ -365,15 +377,17 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
 
 // Values under their attention, as rows for the projection.
 template <class T>
-SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
-                            int frames) {
+SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args,
+                            const AttentionShared<T>& shared, int frames) {
   const int units = args.block_heads * frames * args.by_joint_tiles.by();
   SKI_EDGE_UNROLL(1)
   for (int unit = block.warp(); unit < units; unit += block.warps()) {
-    const int head_frame = unit / args.by_joint_tiles, joint = (unit - head_frame * args.by_joint_tiles.by()) * 8;
+    const int head_frame = unit / args.by_joint_tiles,
+              joint = (unit - head_frame * args.by_joint_tiles.by()) * 8;
     const int head = frames == args.block_frames ? head_frame / args.by_block_frames : head_frame / frames;
     const int frame = head_frame - head * frames;
-    const T* const attention = shared.attention + (head * args.columns() + frame * args.joints) * shared.joint_row;
+    const T* const attention =
+        shared.attention + (head * args.columns() + frame * args.joints) * shared.joint_row;
     const T* const values =
         shared.values + (head * args.block_frames + frame) * shared.value_rows * shared.joint_row;
     T* const mixed = shared.mixed + frame * args.joints * shared.mixed_row + head * args.head_width;
@@ -381,7 +395,8 @@ SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args, co
     for (int first = 0; first < args.head_width; first += 32) {
       Tile<T, 2, 1> tile{Zero()};
       tile.template multiply<2>(
-          loose<T>([&](int row) { return values + least(first + row, shared.value_rows - 1) * shared.joint_row; }),
+          loose<T>(
+              [&](int row) { return values + least(first + row, shared.value_rows - 1) * shared.joint_row; }),
           ceil_div(args.joints, 16),
           [&](int n) { return attention + least(joint + n, args.joints - 1) * shared.joint_row; });
       tile.each([&](int n) { return joint + n < args.joints ? (joint + n) * shared.mixed_row : -1; },
@@ -394,8 +409,8 @@ SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args, co
 
 // The projection, and what it is added to.
 template <class T>
-SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
-                             int heads, int columns) {
+SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args,
+                             const AttentionShared<T>& shared, int heads, int columns) {
   const int tiles = args.block_tiles(), width = args.block_width();
   const long step = args.step_numbers(tiles * 16), shortcut_step = args.step_numbers(args.inputs);
   SKI_EDGE_UNROLL(1)
@@ -404,8 +419,9 @@ SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args, c
     const int row_tile = heads * tiles + tile_row;
     const float* const bias = args.project_bias + row_tile * 16;
     Tile<T, 1, 1> tile([&](int row) { return bias[row]; });
-    tile.template multiply<5>(Packed<T>{args.project + row_tile * step, step}, tiles,
-                              [&](int n) { return shared.mixed + least(first + n, columns - 1) * shared.mixed_row; });
+    tile.template multiply<5>(Packed<T>{args.project + row_tile * step, step}, tiles, [&](int n) {
+      return shared.mixed + least(first + n, columns - 1) * shared.mixed_row;
+    });
     if (args.shortcut != nullptr) {
       tile.multiply(Packed<T>{args.shortcut + row_tile * shortcut_step, shortcut_step}, args.inputs / 16,
                     [&](int n) { return shared.x + least(first + n, columns - 1) * args.inputs; });
@@ -421,7 +437,8 @@ SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args, c
 // Whole quads of channels; the last block writes what pads y.
 template <class T>
 SKI_EDGE_HD void write_joints(const Block& block, const AttentionArgs<T>& args,
-                              const AttentionShared<T>& shared, T* y, int heads, int columns) {
+                              const AttentionShared<T>& shared, T* y, int first_frame, int heads,
+                              int columns) {
   const int width = args.block_width(), quads = width / 4;
   SKI_EDGE_UNROLL(1)
   for (int i = block.thread; i < columns * quads; i += block.threads()) {
@@ -434,14 +451,14 @@ SKI_EDGE_HD void write_joints(const Block& block, const AttentionArgs<T>& args,
     }
     for (int e = 0; e < 4; ++e)
       out.x[e] = from_float<T>(sum.x[e] + (args.shortcut == nullptr ? to_float(in.x[e]) : 0));
-    *reinterpret_cast<Quad<T>*>(y + static_cast<long>(column) * args.outputs + heads * width + channel) = out;
+    *reinterpret_cast<Quad<T>*>(y + args.y_place(first_frame, column, heads * width + channel)) = out;
   }
   if (heads < args.blocks - 1 || args.outputs == args.width) return;
   SKI_EDGE_UNROLL(1)
   for (int column = block.thread; column < columns; column += block.threads()) {
     SKI_EDGE_UNROLL(1)
     for (int channel = args.width; channel < args.outputs; ++channel) {
-      y[static_cast<long>(column) * args.outputs + channel] = from_float<T>(0.0f);
+      y[args.y_place(first_frame, column, channel)] = from_float<T>(0.0f);
     }
   }
 }
@@ -451,8 +468,10 @@ SKI_EDGE_HD void attention(const Block& block, const AttentionArgs<T>& args, cha
   const AttentionShared<T> shared(args, memory);
   const int heads = block.x, first_frame = block.y * args.block_frames;
   const int frames = least(args.block_frames, args.frames - first_frame), columns = frames * args.joints;
-  const long first_column = (static_cast<long>(block.z) * args.frames + first_frame) * args.joints;
-  fetch_joints(block, args, shared, args.x + first_column * args.inputs, columns, memory);
+  const T* const x =
+      args.x + block.z * static_cast<long>(round_up(args.frames * args.joints, 8)) * args.inputs;
+  T* const y = args.y + block.z * static_cast<long>(args.joints) * round_up(args.frames, 8) * args.outputs;
+  fetch_joints(block, args, shared, x, first_frame * args.joints, columns, memory);
   block.sync();
   norm_joints(block, args, shared, frames, heads);
   block.sync();
@@ -466,7 +485,7 @@ SKI_EDGE_HD void attention(const Block& block, const AttentionArgs<T>& args, cha
   block.sync();
   project_out(block, args, shared, heads, columns);
   block.sync();
-  write_joints(block, args, shared, args.y + first_column * args.outputs, heads, columns);
+  write_joints(block, args, shared, y, first_frame, heads, columns);
 }
 
 // block.x: heads; block.y: frames; block.z: body. A block's joints fill NT tiles of 8 columns.

@@ -34,6 +34,14 @@ SKI_EDGE_HD Bfloat16 from_float<Bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// Activations lie in blocks of 8 columns by 16 channels, [column / 8][channel / 16][8][16], columns of a body
+// filled up to whole blocks: a warp's loads of a step of 8 neighbouring columns are 256 bytes in a row.
+constexpr int kBlockNumbers = 128;
+SKI_EDGE_HD constexpr long place_of(int column, int channel, int channels) {
+  return (static_cast<long>(column / 8) * (channels / 16) + channel / 16) * kBlockNumbers + column % 8 * 16 +
+         channel % 16;
+}
+
 // Four neighbours along k.
 template <class T>
 struct alignas(4 * sizeof(T)) Quad {
@@ -132,6 +140,12 @@ SKI_EDGE_HD Loose<T, Row> loose(const Row& row) {
   return {row};
 }
 
+// Steps of a column of an activation.
+struct Across {
+  SKI_EDGE_HD int operator()(int step) const { return step * kBlockNumbers; }
+  SKI_EDGE_HD int ahead(int, int steps) const { return steps * kBlockNumbers; }
+};
+
 // Steps of a column follow each other.
 struct Along {
   SKI_EDGE_HD int operator()(int step) const { return step * 16; }
@@ -225,10 +239,10 @@ __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneR
 #endif
 #endif
 
-// Where a column's sums go, and what is added to them.
+// Where two columns' sums go, and what is added to them.
 struct Place {
   int at;
-  float add;
+  float first, second;
   friend SKI_EDGE_HD bool operator<(const Place& place, int n) { return place.at < n; }
 };
 
@@ -257,8 +271,8 @@ class Tile {
 #endif
   }
 
-  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT. Loads of as many steps as the
-  // first of Batches that divides `steps` are under way together, or of one.
+  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT. Loads of as many
+  // steps as the first of Batches that divides `steps` are under way together, or of one.
   template <int... Batches, class A, class Column>
   SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
     multiply_at<Batches...>(a, steps, column, Along());
@@ -284,7 +298,8 @@ class Tile {
       for (int n = 0; n < NT * 8; ++n) {
         const T* const from = column(n);
         float sum = sums_[row * NT * 8 + n];
-        for (int k = 0; k < steps * 16; ++k) sum += to_float(a.at(row, k)) * to_float(from[offset(k / 16) + k % 16]);
+        for (int k = 0; k < steps * 16; ++k)
+          sum += to_float(a.at(row, k)) * to_float(from[offset(k / 16) + k % 16]);
         sums_[row * NT * 8 + n] = sum;
       }
 #endif
@@ -315,10 +330,36 @@ class Tile {
 #endif
   }
 
+  // f(row, place(column), sum, sum of the next column) for even columns.
+  template <class Where, class F>
+  SKI_EDGE_HD void each_pair(const Where& place, const F& f) const {
+#ifdef __CUDA_ARCH__
+    const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+      const auto at = place(n * 8 + 2 * q);
+      if (at < 0) continue;
+#pragma unroll
+      for (int m = 0; m < MT; ++m) {
+        f(m * 16 + g, at, sums_[m][n][0], sums_[m][n][1]);
+        f(m * 16 + g + 8, at, sums_[m][n][2], sums_[m][n][3]);
+      }
+    }
+#else
+    for (int n = 0; n < NT * 8; n += 2) {
+      const auto at = place(n);
+      for (int row = 0; row < MT * 16 && !(at < 0); ++row) {
+        f(row, at, sums_[row * NT * 8 + n], sums_[row * NT * 8 + n + 1]);
+      }
+    }
+#endif
+  }
+
  private:
 #ifdef __CUDA_ARCH__
   template <int Batch, class Lanes, class Offset>
-  __device__ __forceinline__ bool in_batches(Lanes lanes, const T* const (&from)[NT], int steps, const Offset& offset) {
+  __device__ __forceinline__ bool in_batches(Lanes lanes, const T* const (&from)[NT], int steps,
+                                             const Offset& offset) {
     if (Batch > 1 && steps % Batch != 0) return false;
 #pragma unroll 1
     for (int begin = 0; begin < steps; begin += Batch) {
