@@ -137,16 +137,16 @@ SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
 
 // LayerNorm of a row, four channels at a time in registers; without its weights, which are in qkv.
 template <class T>
-SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, const T* joint, T* to,
+SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<16>& team, const T* joint, T* to,
                           bool write) {
 #ifdef __CUDA_ARCH__
-  constexpr int kMostQuads = kMostNormed / 4 / 8;
+  constexpr int kMostQuads = kMostNormed / 4 / 16;
 #else
   constexpr int kMostQuads = kMostNormed / 4;
 #endif
   float x[kMostQuads][4];
   float sum = 0, square = 0;
-  SKI_EDGE_UNROLL(8)
+  SKI_EDGE_UNROLL(4)
   for (int k = 0; k < kMostQuads; ++k) {
     const int c = (team.member + k * team.members) * 4;
     const Quad<T> four = c < args.channels ? *reinterpret_cast<const Quad<T>*>(joint + c) : Quad<T>{};
@@ -157,7 +157,7 @@ SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, con
     }
   }
   const float share = 1.0f / args.channels, mean = team.reduce(sum, Add()) * share;
-  SKI_EDGE_UNROLL(8)
+  SKI_EDGE_UNROLL(4)
   for (int k = 0; k < kMostQuads; ++k) {
     const bool some = (team.member + k * team.members) * 4 < args.channels;
     SKI_EDGE_UNROLL(4)
@@ -167,7 +167,7 @@ SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<8>& team, con
     }
   }
   const float scale = 1 / sqrtf(team.reduce(square, Add()) * share + 1e-5f);
-  SKI_EDGE_UNROLL(8)
+  SKI_EDGE_UNROLL(4)
   for (int k = 0; k < kMostQuads; ++k) {
     const int c = (team.member + k * team.members) * 4;
     Quad<T> four;
@@ -198,7 +198,7 @@ SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args,
       norm_coordinates(shared.x + column * args.inputs, shared.normed + column * shared.row);
     }
   } else {
-    const Team<8> team(block);
+    const Team<16> team(block);
     SKI_EDGE_UNROLL(1)
     for (int i = team.index; i < round_up(columns, team.count); i += team.count) {
       const int column = least(i, columns - 1);  // all lanes of a warp take part in a reduction
@@ -323,18 +323,18 @@ SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args,
   }
 }
 
-constexpr int kMostOfTeam = 5;  // joints of a lane where eight share a row
+constexpr int kMostOfTeam = 10;  // joints of a lane where four share a row
 
 // attention = gain * softmax(scores and what the hop distance adds) + bias; zeros beyond the joints.
 template <class T>
 SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
                         int first_head, int frames) {
-  const Team<8> team(block);
+  const Team<4> team(block);
   const int per_head = frames * args.joints, rows = args.block_heads * per_head;
 #ifdef __CUDA_ARCH__
   constexpr int kOfTeam = kMostOfTeam;
 #else
-  constexpr int kOfTeam = kMostOfTeam * 8;
+  constexpr int kOfTeam = kMostOfTeam * 4;
 #endif
   SKI_EDGE_UNROLL(1)
   for (int i = team.index; i < round_up(rows, team.count); i += team.count) {
@@ -348,7 +348,7 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
     T* const to = shared.attention + column * shared.joint_row;
     float each[kOfTeam], add[kOfTeam];
     float largest = -INFINITY, total = 0;
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       const int m = team.member + k * team.members;
       const bool some = m < args.joints;
@@ -357,14 +357,14 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
       largest = Largest()(largest, each[k]);
     }
     largest = team.reduce(largest, Largest());
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       each[k] = exp2f(each[k] - largest);
       total += each[k];
     }
     const float scale = args.gain / team.reduce(total, Add());
     if (i >= rows) continue;
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       const int m = team.member + k * team.members;
       if (m < args.joints) to[m] = from_float<T>(each[k] * scale + add[k]);
@@ -493,6 +493,7 @@ template <class T, int NT>
 struct AttentionKernel {
   using Args = AttentionArgs<T>;
   static constexpr int kThreads = 512;
+  static constexpr int kBlocks = sizeof(T) == 2 && NT == 4 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {args.blocks, ceil_div(args.frames, args.block_frames), args.bodies};
   }

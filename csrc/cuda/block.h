@@ -66,6 +66,19 @@ class Divisor {
   unsigned inverse_ = 0;
 };
 
+// What a kernel that was started early (Machine::launch) must do before it reads what the kernel before it
+// writes, and what that one does first so that the next can start.
+SKI_EDGE_HD void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+SKI_EDGE_HD void let_next_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 struct Grid {
   int x = 1, y = 1, z = 1;
 };

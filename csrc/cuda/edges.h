@@ -69,6 +69,7 @@ template <class T>
 struct NormaliseKernel {
   using Args = NormaliseArgs<T>;
   static constexpr int kThreads = 128;
+  static constexpr int kBlocks = 1;
   static Grid grid(const Args& args) { return {args.joints, 1, args.body_count}; }
   static std::size_t shared_bytes(const Args&) { return kThreads / 32 * 6 * sizeof(float); }
   static SKI_EDGE_HD void run(const Block& block, const Args& args, char* memory) {
@@ -138,6 +139,7 @@ SKI_EDGE_HD void head(const Block& block, const HeadArgs& args, char* memory) {
 struct HeadKernel {
   using Args = HeadArgs;
   static constexpr int kThreads = 256;
+  static constexpr int kBlocks = 1;
   static Grid grid(const Args& args) { return {ceil_div(args.classes, kHeadClasses), 1, args.clips}; }
   static std::size_t shared_bytes(const Args& args) {
     return static_cast<std::size_t>(args.width) * sizeof(float);

@@ -150,6 +150,7 @@ SKI_EDGE_HD void graph_conv(const Block& block, const GraphConvArgs<T>& args, ch
   for (int first = block.warp() * NT * 8; first < columns; first += block.warps() * NT * 8) {
     graph_values<T, NT>(args, shared, x, group, first, columns);
   }
+  wait_for_previous();  // graphs; x was there before
   block.sync();
   contract(block, args, shared, group, body, frames);
   block.sync();
@@ -180,6 +181,7 @@ template <class T>
 struct GraphConvKernel {
   using Args = GraphConvArgs<T>;
   static constexpr int kThreads = 512;
+  static constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {args.outputs / kGraphChannels, ceil_div(args.frames, args.block_frames), args.bodies};
   }

@@ -101,8 +101,8 @@ void DeviceBlocks<T>::spatial(const HyperedgeAttentionWeights& w) {
   const int project_width = w.outputs / w.project_groups;
   args.block_heads = std::lcm(args.head_width, project_width) / args.head_width;
   args.blocks = w.heads / args.block_heads;
-  check(w.joints <= kMostOfTeam * 8 && args.block_width() % 4 == 0,
-        "the CUDA kernels run attention of up to ", kMostOfTeam * 8,
+  check(w.joints <= kMostOfTeam * 4 && args.block_width() % 4 == 0,
+        "the CUDA kernels run attention of up to ", kMostOfTeam * 4,
         " joints and of heads that fill fours of channels, got ", w.joints, " joints and ",
         args.block_width(), " channels; use the native backend on the CPU");
   args.by_joints = Divisor(w.joints), args.by_groups = Divisor(w.groups),

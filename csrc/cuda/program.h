@@ -65,7 +65,7 @@ class Program {
       if (block.attends) {
         start_attention(block.attention, stream);
       } else {
-        machine_.launch<GraphConvKernel<T>>(block.graph_conv, stream);
+        machine_.launch<GraphConvKernel<T>>(block.graph_conv, stream, block.refined);
       }
       if (block.temporal.tile == 2) {
         machine_.launch<TemporalKernel<T, 2>>(block.temporal, stream);

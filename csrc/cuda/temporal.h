@@ -76,7 +76,7 @@ struct TemporalArgs {
     for (int i = 0; i < branch_count; ++i) even = even && branches[i].tiles() % 2 == 0;
     for (int i = 0; i < branch_count; ++i) width = most(width, branches[i].tiles() * 16);
     // 2 x 2 tiles load half as much, where they leave enough for all warps.
-    tile = even && width / 16 * (block_joints * block_frames / 8) >= 4 * kTemporalThreads / 32 ? 2 : 1;
+    tile = even && width / 16 * (block_joints * block_frames / 8) >= 2 * kTemporalThreads / 32 ? 2 : 1;
     for (int i = 0; i < branch_count; ++i) {
       TemporalBranch<T>& branch = branches[i];
       const auto fours = [](int n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; };
@@ -423,6 +423,7 @@ template <class T, int N>
 struct TemporalKernel {
   using Args = TemporalArgs<T>;
   static constexpr int kThreads = kTemporalThreads;
+  static constexpr int kBlocks = sizeof(T) == 2 && N == 1 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {ceil_div(args.joints, args.block_joints) * args.chunks, args.branch_count, args.bodies};
   }

@@ -222,6 +222,7 @@ __device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+// Tensor cores cut off what a sum cannot hold; sums of 8 are added up by instructions that round.
 template <>
 __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneRows<float>& a,
                                                       const LaneColumn<float>& b) {
@@ -231,9 +232,12 @@ __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneR
     split(a.words[i], high[0], low[0]), split(a.words[4 + i], high[1], low[1]);
     split(a.words[i + 1], high[2], low[2]), split(a.words[5 + i], high[3], low[3]);
     split(b.words[i], b_high[0], b_low[0]), split(b.words[i + 1], b_high[1], b_low[1]);
-    multiply_tf32(c, low, b_high);
-    multiply_tf32(c, high, b_low);
-    multiply_tf32(c, high, b_high);
+    float part[4] = {};
+    multiply_tf32(part, low, b_high);
+    multiply_tf32(part, high, b_low);
+    multiply_tf32(part, high, b_high);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) c[k] += part[k];
   }
 }
 #endif

@@ -183,6 +183,7 @@ SKI_EDGE_HD void topology(const Block& block, const TopologyArgs<T>& args, char*
   const int subset = block.y / args.by_channel_blocks, body = block.z, first = block.x * args.block_joints;
   const int first_tile = (block.y - subset * args.channel_blocks()) * kTopologyTiles;
   const int columns = least(args.block_joints, args.joints - first) * args.sources();
+  let_next_start();  // graph_conv: its values need nothing of this
   mean_joints(block, args, shared, body);
   block.sync();
   relate(block, args, shared, subset);
@@ -204,6 +205,7 @@ template <class T>
 struct TopologyKernel {
   using Args = TopologyArgs<T>;
   static constexpr int kThreads = 512;
+  static constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {ceil_div(args.joints, args.block_joints), args.subsets * args.channel_blocks(), args.bodies};
   }
