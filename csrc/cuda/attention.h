@@ -262,10 +262,10 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
     const int part = unit / args.by_part_tiles, first_row = (unit - part * tiles) * 16;
     const float* const bias = args.bias + (heads * 3 * tiles + unit) * 16;
     Tile<T, 1, NT> tile([&](int row) { return bias[row]; });
-    tile.template multiply<7, 4>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
+    tile.template multiply<2>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
                                  [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
     if (part == 1) {
-      tile.template multiply<7, 4>(
+      tile.template multiply<2>(
           Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
             const int column = least(n, columns - 1), frame = column / args.by_joints;
             return shared.means +
