@@ -16,6 +16,7 @@ int main() {
   check(!info.version.empty() && info.version.find('.') != std::string::npos, "version is dotted");
   check(info.cpp_standard >= 201703L, "compiled as C++17 or later");
   check(!info.compiler.empty(), "compiler is named");
+  std::printf("built for %s\n", info.cuda_archs.empty() ? "no GPU" : info.cuda_archs.c_str());
   check(info.cuda_version.empty() == info.cuda_archs.empty(), "CUDA version and architectures go together");
 
   const bool usable = ski_edge::why_not_cuda().empty();
