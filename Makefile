@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 export SKI_EDGE_DATA ?= ../shared/data
 BIN := $(VENV)/bin
 EXTRAS := cpu,export,train,video,pose,plot,dev
-NATIVE := CMakeLists.txt csrc/CMakeLists.txt $(wildcard csrc/*/*.cpp csrc/*/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/include/ski_edge/*.h csrc/include/ski_edge/*/*.h)
+NATIVE := CMakeLists.txt csrc/CMakeLists.txt csrc/cuda_archs.cmake $(wildcard csrc/*/*.cpp csrc/*/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/include/ski_edge/*.h csrc/include/ski_edge/*/*.h)
 READY := $(VENV)/.ready
 # What the wheels of OpenCV and MediaPipe expect of the system.
 LIBRARIES := libgl1 libglib2.0-0 libegl1 libgles2
@@ -55,13 +55,14 @@ test-native: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/clang-format --dry-run --Werror $(filter-out %CMakeLists.txt,$(NATIVE))
+	@$(BIN)/clang-format --dry-run --Werror $(filter-out %CMakeLists.txt %.cmake,$(NATIVE))
 
 format: $(READY)
-	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/clang-format -i $(filter-out %CMakeLists.txt,$(NATIVE))
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/clang-format -i $(filter-out %CMakeLists.txt %.cmake,$(NATIVE))
 
+# With code for every CUDA architecture, where there is a CUDA compiler.
 wheel: $(READY)
-	@$(BIN)/python -m pip wheel --quiet --no-deps -w dist . && ls -1 dist/*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps -C cmake.define.SKI_EDGE_CUDA_ARCHS=all -w dist . && ls -1 dist/*.whl
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/end_to_end/stream_update.py

@@ -36,6 +36,16 @@ def why_not_cuda() -> str:
     return _C.why_not_cuda() if _C is not None else _WHY_NOT
 
 
+def why_not_cuda_engine(device: int = 0) -> str:
+    """Empty when whole networks run on this CUDA device, else one line that says why not."""
+    return _C.why_not_cuda(device) if _C is not None else _WHY_NOT
+
+
+def why_not_code(sm: int, archs: str) -> str:
+    """Empty when code built for `archs` (as `build_info` names them) runs on compute capability `sm`, 87 for 8.7."""
+    return _C.why_not_code(sm, archs) if _C is not None else _WHY_NOT
+
+
 def cuda_devices() -> list[dict[str, str | int]]:
     """CUDA devices the driver reports: name, sm (87 for 8.7), memory in bytes."""
     return _C.cuda_devices() if _C is not None else []
@@ -81,6 +91,18 @@ def engine(weights: Path, *, threads: int = 0, isa: str = "", **spec: Any) -> An
     if _C is None:
         raise ImportError(_WHY_NOT)
     return _C.Engine(str(weights), _C.NetworkSpec(**spec), threads=threads, isa=isa)
+
+
+def cuda_engine(weights: Path, *, device: int = 0, precision: str = "fp16", **spec: Any) -> Any:
+    """`_C.CudaEngine` on a safetensors file; spec: the fields of `NetworkSpec` (ski_edge/engine.h).
+
+    device: -1 runs the kernels on the host, slowly, for tests; precision: fp32, fp16 or bf16. Raises BadInput.
+    """
+    if _C is None:
+        raise ImportError(_WHY_NOT)
+    if not hasattr(_C, "CudaEngine"):
+        raise BadInput(_C.why_not_cuda())
+    return _C.CudaEngine(str(weights), _C.NetworkSpec(**spec), device=device, precision=precision)
 
 
 def stream(weights: Path, *, window: int, threads: int = 0, isa: str = "", **spec: Any) -> Any:

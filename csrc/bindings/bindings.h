@@ -6,6 +6,7 @@
 namespace ski_edge {
 
 void bind_engine(pybind11::module_& m);
+void bind_cuda_engine(pybind11::module_& m);  // where the build has CUDA code
 void bind_ctr_gc(pybind11::module_& m);
 void bind_graph_conv(pybind11::module_& m);
 void bind_hyperedge_attention(pybind11::module_& m);

@@ -18,6 +18,9 @@ PYBIND11_MODULE(_C, m) {
     }
   });
   ski_edge::bind_engine(m);
+#ifdef SKI_EDGE_HAS_CUDA
+  ski_edge::bind_cuda_engine(m);
+#endif
   ski_edge::bind_ctr_gc(m);
   ski_edge::bind_graph_conv(m);
   ski_edge::bind_hyperedge_attention(m);
@@ -35,7 +38,9 @@ PYBIND11_MODULE(_C, m) {
     out["cuda_archs"] = info.cuda_archs;
     return out;
   });
-  m.def("why_not_cuda", &ski_edge::why_not_cuda);
+  m.def("why_not_cuda", py::overload_cast<>(&ski_edge::why_not_cuda));
+  m.def("why_not_cuda", py::overload_cast<int>(&ski_edge::why_not_cuda), py::arg("device"));
+  m.def("why_not_code", &ski_edge::why_not_code, py::arg("sm"), py::arg("archs"));
   m.def("cuda_devices", [] {
     py::list out;
     for (const ski_edge::CudaDevice& device : ski_edge::cuda_devices()) {

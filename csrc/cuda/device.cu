@@ -7,6 +7,10 @@ namespace ski_edge::cuda {
 std::string why_not() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
+  int driver = 0;  // what CUDA says without one is that it is too old
+  if (status == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
+    return "there is no NVIDIA driver here";
+  }
   if (status != cudaSuccess) {
     return std::string("CUDA does not start: ") + cudaGetErrorString(status);
   }

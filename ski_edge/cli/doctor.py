@@ -95,7 +95,7 @@ def _native() -> dict[str, Any]:
     return (
         {"why_not": reason}
         if reason
-        else {"why_not": "", **_native.build_info(), "devices": _native.cuda_devices(), "isas": _native.isas()}
+        else {"why_not": "", **_native.build_info(), "devices": _cuda_devices(), "isas": _native.isas()}
     )
 
 
@@ -108,7 +108,22 @@ def _native_bf16() -> str:
 def _native_cuda() -> str:
     from ski_edge import _native
 
-    return _native.why_not_cuda()
+    return _native.why_not_cuda_engine()
+
+
+def _cuda_device(number: int, device: dict[str, Any]) -> str:
+    major, minor = divmod(device["sm"], 10)
+    says = f"cuda:{number}: {device['name']}, compute capability {major}.{minor}, {device['memory'] / 1e9:.1f} GB"
+    return says + (f"; {device['why_not']}" if device["why_not"] else "")
+
+
+def _cuda_devices() -> list[dict[str, Any]]:
+    from ski_edge import _native
+
+    return [
+        {**device, "why_not": _native.why_not_cuda_engine(number)}
+        for number, device in enumerate(_native.cuda_devices())
+    ]
 
 
 def _system() -> dict[str, Any]:
@@ -161,6 +176,7 @@ def _text(report: dict[str, Any]) -> str:
         )
         isas = ", ".join(isa for isa, reason in native["isas"].items() if not reason)
         lines.append(f"native module: {native['version']}, {native['compiler']}, {cuda}; CPU kernels for {isas}")
+        lines += [_cuda_device(number, device) for number, device in enumerate(native["devices"])]
     lines.append("")
     for what, reason in report["why_not"].items():
         lines.append(f"  {'no ' if reason else 'yes'}  {what}" + (f": {reason}" if reason else ""))

@@ -16,8 +16,8 @@ from ski_edge.errors import BadInput
 _LONGEST_S = 366 * 24 * 3600.0
 JSON = typer.Option(False, "--json", help="Print the result as JSON on stdout.")
 DEVICE = typer.Option("auto", "-d", "--device", help="auto, cpu, cuda, cuda:N or N. What is not there is an error.")
-BACKEND = typer.Option("auto", "--backend", help="auto, native or onnxruntime.")
-PRECISION = typer.Option("fp32", "--precision", help="Computed in: fp32, or bf16 (native backend).")
+BACKEND = typer.Option("auto", "--backend", help="auto, native, cuda or onnxruntime.")
+PRECISION = typer.Option("fp32", "--precision", help="Computed in: fp32, bf16 (native, cuda) or fp16 (cuda).")
 THREADS = typer.Option(0, "--threads", min=0, max=256, help="CPU threads; 0: one per core.")
 
 

@@ -92,7 +92,7 @@ def measure(
         "task": manifest.task,
         "weights": manifest.provenance.weights,
         "weights_sha256": manifest.provenance.weights_sha256,
-        "format": "safetensors" if session.backend == "native" else "onnx",
+        "format": "onnx" if session.backend == "onnxruntime" else "safetensors",
         "backend": session.backend,
         "backend_version": session.backend_version,
         "precision_asked": manifest.precision.asked,

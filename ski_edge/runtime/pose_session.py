@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from ski_edge.bundle.labels import read_labels
 from ski_edge.bundle.manifest import SkeletonManifest
 from ski_edge.errors import BadInput
 from ski_edge.files import member
-from ski_edge.runtime.native import NativeGraph
+from ski_edge.runtime.cuda import CudaGraph
+from ski_edge.runtime.native import EngineGraph, NativeGraph
 from ski_edge.runtime.ort import Device, OrtGraph
 from ski_edge.runtime.session import Prediction
 from ski_edge.skeleton import prepare
@@ -40,7 +42,9 @@ class PoseSession:
         self.backend = backend
         self.precision = precision if precision != "fp32" else manifest.precision.asked
         if backend == "native":
-            self._network: OrtGraph | NativeGraph = NativeGraph(folder, manifest, device, threads, precision)
+            self._network: OrtGraph | EngineGraph = NativeGraph(folder, manifest, device, threads, precision)
+        elif backend == "cuda":
+            self._network = CudaGraph(folder, manifest, device, precision)
         else:
             self._network = _onnx(folder, manifest, device, threads)
         self.classes = tuple(label.name for label in read_labels(str(member(folder, "labels.json"))))
@@ -67,6 +71,14 @@ class PoseSession:
             clip = int(np.argwhere(~np.isfinite(found["logits"]))[0][0])
             raise BadInput(f"clip {clip} makes the network overflow; are its joints in metres?")
         return found
+
+    def run_device(self, clip: Any) -> tuple[Any, Any]:
+        """`run` for a CUDA array of torch or CuPy on backend cuda, read where it is, without waiting: float32
+        [N, 3, T, V, M], preprocessed -> (logits, embedding) of the same library, on its current stream. Numbers are
+        not looked at: NaN and overflow come out as they may."""
+        if not isinstance(self._network, CudaGraph):
+            raise BadInput(f"backend {self.backend} takes arrays of the host; open the bundle with backend cuda")
+        return self._network.run_device(clip)
 
     def _checked(self, skeleton: np.ndarray) -> np.ndarray:
         """One rule for all backends: a ReLU would make zeros of NaN, and a confident answer."""

@@ -55,7 +55,7 @@ def test_version_help_and_usage(cli):
         (["convert", "no.pth", "--out", "x", "--set", "classes"], "must be KEY=VALUE"),
         (["verify", "no_bundle"], "bundle no_bundle does not exist"),
         (["benchmark", "-m", "no_bundle"], "bundle no_bundle does not exist"),
-        (["verify", "utd27", "--backend", "foo"], "backend 'foo' is not known; use auto, onnxruntime or native"),
+        (["verify", "utd27", "--backend", "foo"], "backend 'foo' is not known; use auto, onnxruntime, native or cuda"),
         (["benchmark", "-m", "utd27", "--precision", "int8", "--out", "new"], "precision 'int8' is not known"),
     ],
 )

@@ -38,9 +38,10 @@ class CudaEngine {
   void submit(const ClipView& x);
   void wait(float* logits, float* features);
 
-  // Clips in device memory; logits and features (or null) too. Works on the caller's stream (a cudaStream_t),
-  // waits for nothing, and cannot see which slots are empty: computes them all. Throws BadInput where x is on
-  // no device.
+  // Clips in device memory; logits and features (or null) too. Works on the caller's stream (a cudaStream_t,
+  // null for the legacy default one) and waits for nothing once a size is known. It sees no numbers: computes
+  // empty slots too, and NaN or infinity come out as they may. Calls on several streams run one after the
+  // other. Throws BadInput where x is on no device, or on another.
   void run_on_device(const ClipView& x, float* logits, float* features, void* stream);
 
   // Milliseconds of each of `times` replays of the graph of the last clips, copies included, one after the
@@ -51,7 +52,7 @@ class CudaEngine {
   int feature_dim() const;
   int joints() const;
   int persons() const;
-  // Bytes of device memory held.
+  // Bytes of device memory that the activations of all recorded sizes take; weights come on top.
   std::size_t bytes() const;
 
   struct Parts;  // one per precision

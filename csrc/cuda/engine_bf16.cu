@@ -1,0 +1,10 @@
+#include "cuda/typed_engine.h"
+
+namespace ski_edge {
+
+std::unique_ptr<CudaEngine::Parts> make_bf16_parts(const std::string& weights, const NetworkSpec& spec,
+                                                   int device) {
+  return std::make_unique<Typed<cuda::Bfloat16>>(weights, spec, device);
+}
+
+}  // namespace ski_edge
