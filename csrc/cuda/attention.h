@@ -263,14 +263,13 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
     const float* const bias = args.bias + (heads * 3 * tiles + unit) * 16;
     Tile<T, 1, NT> tile([&](int row) { return bias[row]; });
     tile.template multiply<2>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
-                                 [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
+                              [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
     if (part == 1) {
-      tile.template multiply<2>(
-          Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
-            const int column = least(n, columns - 1), frame = column / args.by_joints;
-            return shared.means +
-                   (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
-          });
+      tile.template multiply<2>(Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
+        const int column = least(n, columns - 1), frame = column / args.by_joints;
+        return shared.means +
+               (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
+      });
     }
     // A row of a part is a head's channel; a column a frame's joint. Parts differ in what a step of each is.
     T* const to = part == 0 ? shared.queries : part == 1 ? shared.keys : shared.values;

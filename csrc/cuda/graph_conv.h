@@ -168,7 +168,7 @@ SKI_EDGE_HD void graph_conv(const Block& block, const GraphConvArgs<T>& args, ch
     for (int i = 0; i < kGraphChannels; ++i) {
       float sum = shared.sums[i * args.block_frames * args.joints + column];
       if (args.identity) sum += to_float(in.x[i]);
-      out.x[i] = from_float<T>(sum > 0 ? sum : 0.0f);
+      out.x[i] = from_float<T>(relu(sum));
     }
     const int frame = column / args.by_joints, joint = column - frame * args.joints;
     *reinterpret_cast<Eight*>(y + place_of(joint * row + first_frame + frame, first_channel, args.outputs)) =

@@ -183,7 +183,7 @@ SKI_EDGE_HD void reduce_frames(const Block& block, const TemporalPlace<T>& at,
           const int frame = first + of.column + n;
           return frame >= from && frame < until ? (frame - begin) * width_pitch : -1;
         },
-        [&](int row, int place, float sum) { to[place + row] = from_float<T>(sum > 0 ? sum : 0.0f); });
+        [&](int row, int place, float sum) { to[place + row] = from_float<T>(relu(sum)); });
   }
 }
 
@@ -278,8 +278,10 @@ SKI_EDGE_HD void add_pool(const Block& block, const TemporalPlace<T>& at, const 
           shared.reduced + (j * args.reduced_frames + n * args.stride) * shared.reduced_pitch + channel;
       float largest = 0;  // nothing that was reduced is less
       SKI_EDGE_UNROLL(3)
-      for (int tap = 0; tap < 3; ++tap)
-        largest = Largest()(largest, to_float(reduced[tap * shared.reduced_pitch]));
+      for (int tap = 0; tap < 3; ++tap) {
+        const float next = to_float(reduced[tap * shared.reduced_pitch]);
+        largest = next <= largest || largest != largest ? largest : next;  // what is no number stays
+      }
       const float value = largest * scale + bias;
       shared.out[row * shared.out_pitch + channel] += args.relu_before && value < 0 ? 0.0f : value;
     }
@@ -351,7 +353,7 @@ SKI_EDGE_HD void finish_frames(const Block& block, const TemporalPlace<T>& at,
       Few few;
       SKI_EDGE_UNROLL(4)
       for (int e = 0; e < Together; ++e) {
-        const float value = out[e] > 0 ? out[e] : 0.0f;
+        const float value = relu(out[e]);
         total[e] += value;
         few.x[e] = from_float<T>(value);
       }

@@ -34,6 +34,9 @@ SKI_EDGE_HD Bfloat16 from_float<Bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// A number that is none stays so: what overflows must reach the logits, where it is refused.
+SKI_EDGE_HD float relu(float x) { return x < 0 ? 0.0f : x; }
+
 // Activations lie in blocks of 8 columns by 16 channels, [column / 8][channel / 16][8][16], columns of a body
 // filled up to whole blocks: a warp's loads of a step of 8 neighbouring columns are 256 bytes in a row.
 constexpr int kBlockNumbers = 128;
