@@ -124,7 +124,7 @@ def test_one_op_one_stem():
     for folder in ("csrc/cpu", "csrc/dispatch"):
         assert contracts <= stems(folder, ".cpp"), folder
     assert {f"test_{op}" for op in contracts} <= stems("csrc/tests", ".cpp")
-    assert stems("tests/ops", ".py") == {f"test_{op}" for op in ops} | {"conftest", "test_arrays"}
+    assert stems("tests/ops", ".py") == {f"test_{op}" for op in ops} | {"conftest", "test_arrays", "test_op_costs"}
 
 
 def test_every_folder_is_in_the_table():

@@ -13,6 +13,8 @@
 
 namespace ski_edge::cuda {
 
+constexpr int kMostNormed = 256;  // channels of a LayerNorm
+
 template <class T>
 struct AttentionArgs {
   const T* x = nullptr;
@@ -36,7 +38,8 @@ struct AttentionArgs {
   const int* hop_of = nullptr;          // [joint][joint]
   const int* members = nullptr;         // joints of group 0, of group 1, ...
   const int* first_member = nullptr;    // [group + 1]
-  Divisor by_joints, by_groups, by_row_stride, by_channels, by_part_tiles, by_quads;
+  Divisor by_joints, by_groups, by_row_stride, by_part_tiles, by_quads, by_norm_quads, by_parts, by_hops,
+      by_hop_quads, by_key_tiles, by_joint_tiles, by_block_tiles, by_block_frames;
 
   SKI_EDGE_HD int row_stride() const { return head_width + 1; }
   SKI_EDGE_HD int part_tiles() const { return ceil_div(block_heads * row_stride(), 16); }
@@ -44,6 +47,12 @@ struct AttentionArgs {
   SKI_EDGE_HD int block_width() const { return block_heads * head_width; }
   SKI_EDGE_HD int block_tiles() const { return ceil_div(block_width(), 16); }
   SKI_EDGE_HD long step_numbers(int columns) const { return static_cast<long>(columns / 16) * kTileNumbers; }
+  // Of a joint of the block's frames: y's columns are (joint, frame), as the convolution over time reads
+  // them.
+  SKI_EDGE_HD long y_place(int first_frame, int column, int channel) const {
+    const int frame = column / by_joints, joint = column - frame * joints;
+    return place_of(joint * round_up(frames, 8) + first_frame + frame, channel, outputs);
+  }
   SKI_EDGE_HD int keys() const { return joints + hops; }
   SKI_EDGE_HD int columns() const { return block_frames * joints; }
 };
@@ -86,17 +95,12 @@ struct AttentionShared {
   }
 };
 
-// Channel c of a joint; coordinates are the sum of their two halves.
+// A coordinate as [high, low, high] (see edges.h).
 template <class T>
-SKI_EDGE_HD float channel_of(const AttentionArgs<T>& args, const T* joint, int c) {
-  return to_float(joint[c]) + (args.halves ? to_float(joint[c + 3]) : 0.0f);
-}
-template <class T>
-SKI_EDGE_HD void put_channel(const AttentionArgs<T>& args, T* row, int c, float value) {
-  row[c] = from_float<T>(value);
-  if (!args.halves) return;
-  row[c + 3] = from_float<T>(value - to_float(row[c]));
-  row[c + 6] = row[c];
+SKI_EDGE_HD void put_coordinate(T* to, int c, float value) {
+  to[c] = from_float<T>(value);
+  to[c + 3] = from_float<T>(value - to_float(to[c]));
+  to[c + 6] = to[c];
 }
 
 // 16 bytes at a time.
@@ -107,13 +111,15 @@ struct alignas(16) Sixteen {
 // x into shared memory, zeros where padding is read: it meets zero weights, so it must be a number.
 template <class T>
 SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
-                              const AttentionShared<T>& shared, const T* x, int columns, char* memory) {
-  const Sixteen* const from = reinterpret_cast<const Sixteen*>(x);
-  Sixteen* const to = reinterpret_cast<Sixteen*>(shared.x);
-  SKI_EDGE_UNROLL(4)
-  for (int i = block.thread; i < columns * args.inputs * static_cast<int>(sizeof(T)) / 16;
-       i += block.threads()) {
-    to[i] = from[i];
+                              const AttentionShared<T>& shared, const T* x, int first_column, int columns,
+                              char* memory) {
+  constexpr int kNumbers = 16 / static_cast<int>(sizeof(T));
+  const int parts = args.inputs / kNumbers;
+  SKI_EDGE_UNROLL(2)
+  for (int i = block.thread; i < columns * parts; i += block.threads()) {
+    const int column = i / args.by_parts, channel = (i - column * parts) * kNumbers;
+    *reinterpret_cast<Sixteen*>(shared.x + column * args.inputs + channel) =
+        *reinterpret_cast<const Sixteen*>(x + place_of(first_column + column, channel, args.inputs));
   }
   Sixteen* const words = reinterpret_cast<Sixteen*>(memory);
   const int before = static_cast<int>(reinterpret_cast<char*>(shared.x) - memory) / 16;
@@ -129,60 +135,116 @@ SKI_EDGE_HD void fetch_joints(const Block& block, const AttentionArgs<T>& args,
   }
 }
 
-// LayerNorm without its weights (they are in qkv), and the groups' means; hop features beside the keys.
+// LayerNorm of a row, four channels at a time in registers; without its weights, which are in qkv.
+template <class T>
+SKI_EDGE_HD void norm_row(const AttentionArgs<T>& args, const Team<16>& team, const T* joint, T* to,
+                          bool write) {
+#ifdef __CUDA_ARCH__
+  constexpr int kMostQuads = kMostNormed / 4 / 16;
+#else
+  constexpr int kMostQuads = kMostNormed / 4;
+#endif
+  float x[kMostQuads][4];
+  float sum = 0, square = 0;
+  SKI_EDGE_UNROLL(4)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const int c = (team.member + k * team.members) * 4;
+    const Quad<T> four = c < args.channels ? *reinterpret_cast<const Quad<T>*>(joint + c) : Quad<T>{};
+    SKI_EDGE_UNROLL(4)
+    for (int e = 0; e < 4; ++e) {
+      x[k][e] = c < args.channels ? to_float(four.x[e]) : 0.0f;
+      sum += x[k][e];
+    }
+  }
+  const float share = 1.0f / args.channels, mean = team.reduce(sum, Add()) * share;
+  SKI_EDGE_UNROLL(4)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const bool some = (team.member + k * team.members) * 4 < args.channels;
+    SKI_EDGE_UNROLL(4)
+    for (int e = 0; e < 4; ++e) {
+      x[k][e] -= mean;
+      square += some ? x[k][e] * x[k][e] : 0.0f;
+    }
+  }
+  const float scale = 1 / sqrtf(team.reduce(square, Add()) * share + 1e-5f);
+  SKI_EDGE_UNROLL(4)
+  for (int k = 0; k < kMostQuads; ++k) {
+    const int c = (team.member + k * team.members) * 4;
+    Quad<T> four;
+    SKI_EDGE_UNROLL(4)
+    for (int e = 0; e < 4; ++e) four.x[e] = from_float<T>(x[k][e] * scale);
+    if (write && c < args.channels) *reinterpret_cast<Quad<T>*>(to + c) = four;
+  }
+}
+
+// The same for three coordinates.
+template <class T>
+SKI_EDGE_HD void norm_coordinates(const T* joint, T* to) {
+  float x[3], square = 0;
+  for (int c = 0; c < 3; ++c) x[c] = to_float(joint[c]) + to_float(joint[c + 3]);
+  const float mean = (x[0] + x[1] + x[2]) / 3;
+  for (float& each : x) each -= mean, square += each * each;
+  const float scale = 1 / sqrtf(square / 3 + 1e-5f);
+  for (int c = 0; c < 3; ++c) put_coordinate(to, c, x[c] * scale);
+}
+
+// All rows normed, the groups' means, and hop features beside the keys.
 template <class T>
 SKI_EDGE_HD void norm_joints(const Block& block, const AttentionArgs<T>& args,
                              const AttentionShared<T>& shared, int frames, int heads) {
-  const Team<8> team(block);
   const int columns = frames * args.joints;
-  SKI_EDGE_UNROLL(1)
-  for (int i = team.index; i < round_up(columns, team.count); i += team.count) {
-    const int column = least(i, columns - 1);  // all lanes of a warp take part in a reduction
-    const T* const joint = shared.x + column * args.inputs;
-    float sum = 0, square = 0;
-    SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) sum += channel_of(args, joint, c);
-    const float mean = team.reduce(sum, Add()) / args.channels;
-    SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) {
-      const float off = channel_of(args, joint, c) - mean;
-      square += off * off;
+  if (args.halves) {
+    for (int column = block.thread; column < columns; column += block.threads()) {
+      norm_coordinates(shared.x + column * args.inputs, shared.normed + column * shared.row);
     }
-    const float scale = 1 / sqrtf(team.reduce(square, Add()) / args.channels + 1e-5f);
-    if (i >= columns) continue;
-    SKI_EDGE_UNROLL(4)
-    for (int c = team.member; c < args.channels; c += team.members) {
-      put_channel(args, shared.normed + column * shared.row, c, (channel_of(args, joint, c) - mean) * scale);
+  } else {
+    const Team<16> team(block);
+    SKI_EDGE_UNROLL(1)
+    for (int i = team.index; i < round_up(columns, team.count); i += team.count) {
+      const int column = least(i, columns - 1);  // all lanes of a warp take part in a reduction
+      norm_row(args, team, shared.x + column * args.inputs, shared.normed + column * shared.row, i < columns);
     }
   }
+  const int quads = args.halves ? 1 : args.channels / 4;
   SKI_EDGE_UNROLL(1)
-  for (int i = block.thread; i < frames * args.groups * args.channels; i += block.threads()) {
-    const int place = i / args.by_channels, c = i - place * args.channels;
+  for (int i = block.thread; i < frames * args.groups * quads; i += block.threads()) {
+    const int place = i / args.by_norm_quads, c = (i - place * quads) * 4;
     const int frame = place / args.by_groups, group = place - frame * args.groups;
     const int begin = args.first_member[group], end = args.first_member[group + 1];
-    float sum = 0;
+    const T* const x = shared.x + frame * args.joints * args.inputs + c;
+    T* const to = shared.means + place * shared.row + c;
+    float sum[4] = {};
     SKI_EDGE_UNROLL(2)
     for (int m = begin; m < end; ++m) {
-      sum += channel_of(args, shared.x + (frame * args.joints + args.members[m]) * args.inputs, c);
-    }
-    put_channel(args, shared.means + place * shared.row, c, sum / (end - begin));
-  }
-  const int hop_quads = args.depth() / 4;  // a power of two for all networks there are
-  const T* const hop_rows =
-      args.hop_rows + static_cast<long>(heads * args.block_heads) * args.hops * args.depth();
-  SKI_EDGE_UNROLL(1)
-  for (int head = 0; head < args.block_heads; ++head) {
-    SKI_EDGE_UNROLL(1)
-    for (int i = block.thread; i < args.hops * hop_quads; i += block.threads()) {
-      const int hop = i / hop_quads, c = (i - hop * hop_quads) * 4;
-      const Quad<T> features =
-          *reinterpret_cast<const Quad<T>*>(hop_rows + (head * args.hops + hop) * args.depth() + c);
-      SKI_EDGE_UNROLL(1)
-      for (int frame = 0; frame < args.block_frames; ++frame) {
-        T* const key = shared.keys + ((head * args.block_frames + frame) * args.keys() + args.joints + hop) *
-                                         shared.depth_row;
-        *reinterpret_cast<Quad<T>*>(key + c) = features;
+      const T* const joint = x + args.members[m] * args.inputs;
+      const Quad<T> four = *reinterpret_cast<const Quad<T>*>(joint);
+      SKI_EDGE_UNROLL(4)
+      for (int e = 0; e < 4; ++e) sum[e] += to_float(four.x[e]);
+      if (args.halves) {
+        for (int e = 0; e < 3; ++e) sum[e] += to_float(joint[e + 3]);
       }
+    }
+    const float share = 1.0f / (end - begin);
+    if (args.halves) {
+      for (int e = 0; e < 3; ++e) put_coordinate(to, e, sum[e] * share);
+    } else {
+      Quad<T> four;
+      SKI_EDGE_UNROLL(4)
+      for (int e = 0; e < 4; ++e) four.x[e] = from_float<T>(sum[e] * share);
+      *reinterpret_cast<Quad<T>*>(to) = four;
+    }
+  }
+  const int hop_quads = args.depth() / 4, all = args.block_heads * args.hops * hop_quads;
+  const T* const hop_rows = args.hop_rows + static_cast<long>(heads) * all * 4;
+  SKI_EDGE_UNROLL(1)
+  for (int i = block.thread; i < all; i += block.threads()) {
+    const int row = i / args.by_hop_quads, head = row / args.by_hops;
+    const Quad<T> features = *reinterpret_cast<const Quad<T>*>(hop_rows + i * 4);
+    SKI_EDGE_UNROLL(1)
+    for (int frame = 0; frame < args.block_frames; ++frame) {
+      const int key = (head * args.block_frames + frame) * args.keys() + args.joints + row - head * args.hops;
+      *reinterpret_cast<Quad<T>*>(shared.keys + key * shared.depth_row + (i - row * hop_quads) * 4) =
+          features;
     }
   }
 }
@@ -200,14 +262,15 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
     const int part = unit / args.by_part_tiles, first_row = (unit - part * tiles) * 16;
     const float* const bias = args.bias + (heads * 3 * tiles + unit) * 16;
     Tile<T, 1, NT> tile([&](int row) { return bias[row]; });
-    tile.multiply(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
-                  [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
+    tile.template multiply<2>(Packed<T>{qkv + unit * step, step}, args.inputs / 16,
+                                 [&](int n) { return shared.normed + least(n, columns - 1) * shared.row; });
     if (part == 1) {
-      tile.multiply(Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
-        const int column = least(n, columns - 1), frame = column / args.by_joints;
-        return shared.means +
-               (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
-      });
+      tile.template multiply<2>(
+          Packed<T>{group + first_row / 16 * step, step}, args.inputs / 16, [&](int n) {
+            const int column = least(n, columns - 1), frame = column / args.by_joints;
+            return shared.means +
+                   (frame * args.groups + args.group_of[column - frame * args.joints]) * shared.row;
+          });
     }
     // A row of a part is a head's channel; a column a frame's joint. Parts differ in what a step of each is.
     T* const to = part == 0 ? shared.queries : part == 1 ? shared.keys : shared.values;
@@ -236,45 +299,42 @@ SKI_EDGE_HD void project_joints(const Block& block, const AttentionArgs<T>& args
 template <class T>
 SKI_EDGE_HD void score_joints(const Block& block, const AttentionArgs<T>& args,
                               const AttentionShared<T>& shared, int frames) {
-  const int rows = args.joints;
+  const int rows = args.joints, units = args.block_heads * frames * args.by_key_tiles.by();
   SKI_EDGE_UNROLL(1)
-  for (int head_frame = 0, unit = 0; head_frame < args.block_heads * frames; ++head_frame) {
-    const int head = frames == 1 ? head_frame : head_frame / frames, frame = head_frame - head * frames;
-    const int column = head * args.columns() + frame * rows;
+  for (int unit = block.warp(); unit < units; unit += block.warps()) {
+    const int head_frame = unit / args.by_key_tiles, key = (unit - head_frame * args.by_key_tiles.by()) * 8;
+    const int head = frames == args.block_frames ? head_frame / args.by_block_frames : head_frame / frames;
+    const int frame = head_frame - head * frames, column = head * args.columns() + frame * rows;
     const T* const queries = shared.queries + column * shared.depth_row;
     const T* const keys = shared.keys + (head * args.block_frames + frame) * args.keys() * shared.depth_row;
+    float* const scores = shared.scores + column * shared.score_row;
     SKI_EDGE_UNROLL(1)
     for (int first = 0; first < rows; first += 32) {
-      SKI_EDGE_UNROLL(1)
-      for (int key = 0; key < args.keys(); key += 8, ++unit) {
-        if (unit % block.warps() != block.warp()) continue;
-        Tile<T, 2, 1> tile{Zero()};
-        tile.multiply(
-            loose<T>([&](int row) { return queries + least(first + row, rows - 1) * shared.depth_row; }),
-            args.depth() / 16,
-            [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
-        float* const scores = shared.scores + (column + first) * shared.score_row;
-        tile.each([&](int n) { return key + n < args.keys() ? key + n : -1; },
-                  [&](int row, int place, float sum) {
-                    if (first + row < rows) scores[row * shared.score_row + place] = sum;
-                  });
-      }
+      Tile<T, 2, 1> tile{Zero()};
+      tile.template multiply<2>(
+          loose<T>([&](int row) { return queries + least(first + row, rows - 1) * shared.depth_row; }),
+          args.depth() / 16,
+          [&](int n) { return keys + least(key + n, args.keys() - 1) * shared.depth_row; });
+      tile.each([&](int n) { return key + n < args.keys() ? key + n : -1; },
+                [&](int row, int place, float sum) {
+                  if (first + row < rows) scores[(first + row) * shared.score_row + place] = sum;
+                });
     }
   }
 }
 
-constexpr int kMostOfTeam = 5;  // joints of a lane where eight share a row
+constexpr int kMostOfTeam = 10;  // joints of a lane where four share a row
 
 // attention = gain * softmax(scores and what the hop distance adds) + bias; zeros beyond the joints.
 template <class T>
 SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const AttentionShared<T>& shared,
                         int first_head, int frames) {
-  const Team<8> team(block);
+  const Team<4> team(block);
   const int per_head = frames * args.joints, rows = args.block_heads * per_head;
 #ifdef __CUDA_ARCH__
   constexpr int kOfTeam = kMostOfTeam;
 #else
-  constexpr int kOfTeam = kMostOfTeam * 8;
+  constexpr int kOfTeam = kMostOfTeam * 4;
 #endif
   SKI_EDGE_UNROLL(1)
   for (int i = team.index; i < round_up(rows, team.count); i += team.count) {
@@ -288,7 +348,7 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
     T* const to = shared.attention + column * shared.joint_row;
     float each[kOfTeam], add[kOfTeam];
     float largest = -INFINITY, total = 0;
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       const int m = team.member + k * team.members;
       const bool some = m < args.joints;
@@ -297,14 +357,14 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
       largest = Largest()(largest, each[k]);
     }
     largest = team.reduce(largest, Largest());
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       each[k] = exp2f(each[k] - largest);
       total += each[k];
     }
     const float scale = args.gain / team.reduce(total, Add());
     if (i >= rows) continue;
-    SKI_EDGE_UNROLL(5)
+    SKI_EDGE_UNROLL(10)
     for (int k = 0; k < kOfTeam; ++k) {
       const int m = team.member + k * team.members;
       if (m < args.joints) to[m] = from_float<T>(each[k] * scale + add[k]);
@@ -319,34 +379,30 @@ SKI_EDGE_HD void soften(const Block& block, const AttentionArgs<T>& args, const 
 template <class T>
 SKI_EDGE_HD void mix_joints(const Block& block, const AttentionArgs<T>& args,
                             const AttentionShared<T>& shared, int frames) {
+  const int units = args.block_heads * frames * args.by_joint_tiles.by();
   SKI_EDGE_UNROLL(1)
-  for (int head_frame = 0, unit = 0; head_frame < args.block_heads * frames; ++head_frame) {
-    const int head = frames == 1 ? head_frame : head_frame / frames, frame = head_frame - head * frames;
+  for (int unit = block.warp(); unit < units; unit += block.warps()) {
+    const int head_frame = unit / args.by_joint_tiles,
+              joint = (unit - head_frame * args.by_joint_tiles.by()) * 8;
+    const int head = frames == args.block_frames ? head_frame / args.by_block_frames : head_frame / frames;
+    const int frame = head_frame - head * frames;
     const T* const attention =
         shared.attention + (head * args.columns() + frame * args.joints) * shared.joint_row;
+    const T* const values =
+        shared.values + (head * args.block_frames + frame) * shared.value_rows * shared.joint_row;
+    T* const mixed = shared.mixed + frame * args.joints * shared.mixed_row + head * args.head_width;
     SKI_EDGE_UNROLL(1)
     for (int first = 0; first < args.head_width; first += 32) {
-      const T* const values =
-          shared.values + ((head * args.block_frames + frame) * shared.value_rows + first) * shared.joint_row;
-      T* const mixed = shared.mixed + head * args.head_width + first;
-      SKI_EDGE_UNROLL(1)
-      for (int joint = 0; joint < args.joints; joint += 8, ++unit) {
-        if (unit % block.warps() != block.warp()) continue;
-        Tile<T, 2, 1> tile{Zero()};
-        tile.multiply(loose<T>([&](int row) {
-                        return values + least(row, shared.value_rows - first - 1) * shared.joint_row;
-                      }),
-                      ceil_div(args.joints, 16), [&](int n) {
-                        return attention + least(joint + n, args.joints - 1) * shared.joint_row;
-                      });
-        tile.each(
-            [&](int n) {
-              return joint + n < args.joints ? (frame * args.joints + joint + n) * shared.mixed_row : -1;
-            },
-            [&](int row, int place, float sum) {
-              if (first + row < args.head_width) mixed[place + row] = from_float<T>(sum);
-            });
-      }
+      Tile<T, 2, 1> tile{Zero()};
+      tile.template multiply<2>(
+          loose<T>(
+              [&](int row) { return values + least(first + row, shared.value_rows - 1) * shared.joint_row; }),
+          ceil_div(args.joints, 16),
+          [&](int n) { return attention + least(joint + n, args.joints - 1) * shared.joint_row; });
+      tile.each([&](int n) { return joint + n < args.joints ? (joint + n) * shared.mixed_row : -1; },
+                [&](int row, int place, float sum) {
+                  if (first + row < args.head_width) mixed[place + first + row] = from_float<T>(sum);
+                });
     }
   }
 }
@@ -358,31 +414,31 @@ SKI_EDGE_HD void project_out(const Block& block, const AttentionArgs<T>& args,
   const int tiles = args.block_tiles(), width = args.block_width();
   const long step = args.step_numbers(tiles * 16), shortcut_step = args.step_numbers(args.inputs);
   SKI_EDGE_UNROLL(1)
-  for (int first = 0, unit = 0; first < columns; first += 8) {
-    SKI_EDGE_UNROLL(1)
-    for (int tile_row = 0; tile_row < tiles; ++tile_row, ++unit) {
-      if (unit % block.warps() != block.warp()) continue;
-      const float* const bias = args.project_bias + (heads * tiles + tile_row) * 16;
-      const int row_tile = heads * tiles + tile_row;
-      Tile<T, 1, 1> tile([&](int row) { return bias[row]; });
-      tile.multiply(Packed<T>{args.project + row_tile * step, step}, tiles,
-                    [&](int n) { return shared.mixed + least(first + n, columns - 1) * shared.mixed_row; });
-      if (args.shortcut != nullptr) {
-        tile.multiply(Packed<T>{args.shortcut + row_tile * shortcut_step, shortcut_step}, args.inputs / 16,
-                      [&](int n) { return shared.x + least(first + n, columns - 1) * args.inputs; });
-      }
-      tile.each([&](int n) { return first + n < columns ? (first + n) * width : -1; },
-                [&](int row, int place, float sum) {
-                  if (tile_row * 16 + row < width) shared.out[place + tile_row * 16 + row] = sum;
-                });
+  for (int unit = block.warp(); unit < tiles * ceil_div(columns, 8); unit += block.warps()) {
+    const int first = unit / args.by_block_tiles * 8, tile_row = unit - first / 8 * tiles;
+    const int row_tile = heads * tiles + tile_row;
+    const float* const bias = args.project_bias + row_tile * 16;
+    Tile<T, 1, 1> tile([&](int row) { return bias[row]; });
+    tile.template multiply<5>(Packed<T>{args.project + row_tile * step, step}, tiles, [&](int n) {
+      return shared.mixed + least(first + n, columns - 1) * shared.mixed_row;
+    });
+    if (args.shortcut != nullptr) {
+      tile.multiply(Packed<T>{args.shortcut + row_tile * shortcut_step, shortcut_step}, args.inputs / 16,
+                    [&](int n) { return shared.x + least(first + n, columns - 1) * args.inputs; });
     }
+    float* const out = shared.out + tile_row * 16;
+    tile.each([&](int n) { return first + n < columns ? (first + n) * width : -1; },
+              [&](int row, int place, float sum) {
+                if (tile_row * 16 + row < width) out[place + row] = sum;
+              });
   }
 }
 
 // Whole quads of channels; the last block writes what pads y.
 template <class T>
 SKI_EDGE_HD void write_joints(const Block& block, const AttentionArgs<T>& args,
-                              const AttentionShared<T>& shared, T* y, int heads, int columns) {
+                              const AttentionShared<T>& shared, T* y, int first_frame, int heads,
+                              int columns) {
   const int width = args.block_width(), quads = width / 4;
   SKI_EDGE_UNROLL(1)
   for (int i = block.thread; i < columns * quads; i += block.threads()) {
@@ -395,14 +451,14 @@ SKI_EDGE_HD void write_joints(const Block& block, const AttentionArgs<T>& args,
     }
     for (int e = 0; e < 4; ++e)
       out.x[e] = from_float<T>(sum.x[e] + (args.shortcut == nullptr ? to_float(in.x[e]) : 0));
-    *reinterpret_cast<Quad<T>*>(y + static_cast<long>(column) * args.outputs + heads * width + channel) = out;
+    *reinterpret_cast<Quad<T>*>(y + args.y_place(first_frame, column, heads * width + channel)) = out;
   }
   if (heads < args.blocks - 1 || args.outputs == args.width) return;
   SKI_EDGE_UNROLL(1)
   for (int column = block.thread; column < columns; column += block.threads()) {
     SKI_EDGE_UNROLL(1)
     for (int channel = args.width; channel < args.outputs; ++channel) {
-      y[static_cast<long>(column) * args.outputs + channel] = from_float<T>(0.0f);
+      y[args.y_place(first_frame, column, channel)] = from_float<T>(0.0f);
     }
   }
 }
@@ -412,8 +468,10 @@ SKI_EDGE_HD void attention(const Block& block, const AttentionArgs<T>& args, cha
   const AttentionShared<T> shared(args, memory);
   const int heads = block.x, first_frame = block.y * args.block_frames;
   const int frames = least(args.block_frames, args.frames - first_frame), columns = frames * args.joints;
-  const long first_column = (static_cast<long>(block.z) * args.frames + first_frame) * args.joints;
-  fetch_joints(block, args, shared, args.x + first_column * args.inputs, columns, memory);
+  const T* const x =
+      args.x + block.z * static_cast<long>(round_up(args.frames * args.joints, 8)) * args.inputs;
+  T* const y = args.y + block.z * static_cast<long>(args.joints) * round_up(args.frames, 8) * args.outputs;
+  fetch_joints(block, args, shared, x, first_frame * args.joints, columns, memory);
   block.sync();
   norm_joints(block, args, shared, frames, heads);
   block.sync();
@@ -427,13 +485,15 @@ SKI_EDGE_HD void attention(const Block& block, const AttentionArgs<T>& args, cha
   block.sync();
   project_out(block, args, shared, heads, columns);
   block.sync();
-  write_joints(block, args, shared, args.y + first_column * args.outputs, heads, columns);
+  write_joints(block, args, shared, y, first_frame, heads, columns);
 }
 
 // block.x: heads; block.y: frames; block.z: body. A block's joints fill NT tiles of 8 columns.
 template <class T, int NT>
 struct AttentionKernel {
   using Args = AttentionArgs<T>;
+  static constexpr int kThreads = 512;
+  static constexpr int kBlocks = sizeof(T) == 2 && NT == 4 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {args.blocks, ceil_div(args.frames, args.block_frames), args.bodies};
   }

@@ -11,8 +11,6 @@
 
 namespace ski_edge::cuda {
 
-constexpr int kThreads = 256;  // of every block
-
 SKI_EDGE_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 SKI_EDGE_HD constexpr int round_up(int a, int b) { return ceil_div(a, b) * b; }
 SKI_EDGE_HD constexpr int least(int a, int b) { return a < b ? a : b; }
@@ -22,15 +20,15 @@ struct Block {
   int thread = 0;
   int x = 0, y = 0, z = 0;  // place in the grid
 
-  SKI_EDGE_HD static constexpr int threads() {
+  SKI_EDGE_HD static int threads() {
 #ifdef __CUDA_ARCH__
-    return kThreads;
+    return static_cast<int>(blockDim.x);
 #else
     return 1;
 #endif
   }
   SKI_EDGE_HD int warp() const { return thread / 32; }
-  SKI_EDGE_HD static constexpr int warps() { return ceil_div(threads(), 32); }
+  SKI_EDGE_HD static int warps() { return ceil_div(threads(), 32); }
   SKI_EDGE_HD void sync() const {
 #ifdef __CUDA_ARCH__
     __syncthreads();
@@ -68,6 +66,19 @@ class Divisor {
   unsigned inverse_ = 0;
 };
 
+// What a kernel that was started early (Machine::launch) must do before it reads what the kernel before it
+// writes, and what that one does first so that the next can start.
+SKI_EDGE_HD void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+SKI_EDGE_HD void let_next_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 struct Grid {
   int x = 1, y = 1, z = 1;
 };
@@ -98,11 +109,10 @@ struct Team {
 #else
   static constexpr int members = 1;
 #endif
-  static constexpr int count = Block::threads() / members;
-  int index, member;
+  int index, member, count;
 
   SKI_EDGE_HD explicit Team(const Block& block)
-      : index(block.thread / members), member(block.thread % members) {}
+      : index(block.thread / members), member(block.thread % members), count(Block::threads() / members) {}
   template <class F>
   SKI_EDGE_HD float reduce(float x, [[maybe_unused]] const F& f) const {
 #ifdef __CUDA_ARCH__

@@ -18,7 +18,7 @@ struct NormaliseArgs {
   const int* bodies = nullptr;                     // [body][2]: clip, slot
   const float *scale = nullptr, *shift = nullptr;  // [slot][joint][3]
   int body_count = 0, frames = 0, joints = 0;
-  T* y = nullptr;         // [body][frame][joint][16]
+  T* y = nullptr;         // columns (frame, joint), 16 channels
   float* sums = nullptr;  // [body][joint][16]
 };
 
@@ -28,6 +28,7 @@ SKI_EDGE_HD void normalise(const Block& block, const NormaliseArgs<T>& args, cha
   const int body = block.z, joint = block.x, slot = args.bodies[2 * body + 1];
   const float* const x =
       args.x + args.bodies[2 * body] * args.clip_step + slot * args.person_step + joint * args.joint_step;
+  T* const y = args.y + static_cast<long>(body) * round_up(args.frames * args.joints, 8) * kInputChannels;
   float scale[3], shift[3], sums[6] = {};
   for (int c = 0; c < 3; ++c) {
     scale[c] = args.scale[(slot * args.joints + joint) * 3 + c];
@@ -47,8 +48,7 @@ SKI_EDGE_HD void normalise(const Block& block, const NormaliseArgs<T>& args, cha
       out.c[c] = high, out.c[c + 3] = low, out.c[c + 6] = high;
       sums[c] += to_float(high), sums[c + 3] += to_float(low);
     }
-    *reinterpret_cast<Channels*>(
-        args.y + ((static_cast<long>(body) * args.frames + t) * args.joints + joint) * kInputChannels) = out;
+    *reinterpret_cast<Channels*>(y + place_of(t * args.joints + joint, 0, kInputChannels)) = out;
   }
   const Team<32> warp(block);
   SKI_EDGE_UNROLL(6)
@@ -68,6 +68,8 @@ SKI_EDGE_HD void normalise(const Block& block, const NormaliseArgs<T>& args, cha
 template <class T>
 struct NormaliseKernel {
   using Args = NormaliseArgs<T>;
+  static constexpr int kThreads = 128;
+  static constexpr int kBlocks = 1;
   static Grid grid(const Args& args) { return {args.joints, 1, args.body_count}; }
   static std::size_t shared_bytes(const Args&) { return kThreads / 32 * 6 * sizeof(float); }
   static SKI_EDGE_HD void run(const Block& block, const Args& args, char* memory) {
@@ -136,6 +138,8 @@ SKI_EDGE_HD void head(const Block& block, const HeadArgs& args, char* memory) {
 // block.x: classes; block.z: clip.
 struct HeadKernel {
   using Args = HeadArgs;
+  static constexpr int kThreads = 256;
+  static constexpr int kBlocks = 1;
   static Grid grid(const Args& args) { return {ceil_div(args.classes, kHeadClasses), 1, args.clips}; }
   static std::size_t shared_bytes(const Args& args) {
     return static_cast<std::size_t>(args.width) * sizeof(float);

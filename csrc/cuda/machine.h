@@ -22,13 +22,9 @@ inline void expect_success(cudaError_t status, const char* doing) {
 }
 
 template <class Kernel>
-__global__ void __launch_bounds__(kThreads) run_kernel(const __grid_constant__ typename Kernel::Args args) {
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocks)
+    run_kernel(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(16) char memory[];
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  // This kernel may have been started before the one it reads from has ended, and the next one may be now.
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
   const Block block{static_cast<int>(threadIdx.x), static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y),
                     static_cast<int>(blockIdx.z)};
   Kernel::run(block, args, memory);
@@ -42,7 +38,7 @@ class Machine {
     expect_success(cudaSetDevice(device), "choosing the device");
     cudaDeviceProp properties;
     expect_success(cudaGetDeviceProperties(&properties, device), "reading the device's properties");
-    early_ = properties.major >= 9;
+    starts_early_ = properties.major >= 9;
     most_shared_ = properties.sharedMemPerBlockOptin;
     multiprocessors_ = properties.multiProcessorCount;
     expect_success(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
@@ -86,9 +82,9 @@ class Machine {
     if (!host()) expect_success(cudaStreamSynchronize(stream_), "waiting for the device");
   }
 
-  // On the machine's stream, or another one.
+  // On the machine's stream, or another one. early: the kernel before lets it start before it has ended.
   template <class Kernel>
-  void launch(const typename Kernel::Args& args, cudaStream_t stream = nullptr) const {
+  void launch(const typename Kernel::Args& args, cudaStream_t stream = nullptr, bool early = false) const {
     const Grid grid = Kernel::grid(args);
     const std::size_t shared = Kernel::shared_bytes(args);
     if (host()) {
@@ -105,17 +101,15 @@ class Machine {
                                           static_cast<int>(shared)),
                      "asking for shared memory");
     }
+    const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                      static_cast<unsigned>(grid.z));
     cudaLaunchConfig_t config = {};
-    config.gridDim =
-        dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = shared;
-    config.stream = stream != nullptr ? stream : stream_;
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &early;
-    config.numAttrs = early_ ? 1 : 0;
+    config.gridDim = blocks, config.blockDim = dim3(Kernel::kThreads);
+    config.dynamicSmemBytes = shared, config.stream = stream != nullptr ? stream : stream_;
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &attribute, config.numAttrs = early && starts_early_ ? 1 : 0;
     expect_success(cudaLaunchKernelEx(&config, run_kernel<Kernel>, args), "starting a kernel");
   }
 
@@ -134,7 +128,7 @@ class Machine {
 
   int device_;
   cudaStream_t stream_ = nullptr;
-  bool early_ = false;
+  bool starts_early_ = false;
   std::size_t most_shared_ = 0;
   int multiprocessors_ = 1;
 };

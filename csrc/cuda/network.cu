@@ -45,10 +45,10 @@ void DeviceBlocks<T>::spatial(const CtrGcWeights& w) {
   args.joints = w.joints, args.inputs = padded(w.inputs), args.outputs = padded(w.outputs),
   args.subsets = w.subsets;
   args.relations = round_up(w.relations, 8);
-  args.by_joints = Divisor(w.joints), args.by_channel_blocks = Divisor(args.channel_blocks());
-  args.graph_numbers = next_.graph_conv.graph_numbers(), args.graph_steps = next_.graph_conv.graph_steps();
-  next_.graph_conv.graph_channel_step = args.graph_numbers;
-  next_.graph_conv.graph_body_step = args.graph_numbers * args.outputs;
+  args.by_sources = Divisor(args.sources()), args.by_channel_blocks = Divisor(args.channel_blocks());
+  args.graph_depth = next_.graph_conv.graph_depth();
+  next_.graph_conv.graph_channel_step = next_.graph_conv.graph_numbers();
+  next_.graph_conv.graph_body_step = next_.graph_conv.graph_channel_step * args.outputs;
   const int half = w.subsets * w.relations;
   const At relation_at = meets(w.relation, w.inputs);
   std::vector<T> relation, expand;
@@ -80,11 +80,14 @@ template <class T>
 void DeviceBlocks<T>::spatial(const GraphConvWeights& w) {
   values(w.inputs, w.outputs, w.subsets, w.joints, w.value, w.value_bias, w.shift, w.shortcut_weight);
   next_.graph_conv.identity = w.shortcut == Shortcut::identity;
-  next_.graph_conv.graphs = packed(32 * ceil_div(w.joints, 32), kSubsets * w.joints, [&](int row, int k) {
-    return row < w.joints && k < w.subsets * w.joints
-               ? w.graph[(k / w.joints * w.joints + k % w.joints) * w.joints + row]
-               : 0.0f;
-  });
+  const int depth = next_.graph_conv.graph_depth(), sources = next_.graph_conv.sources();
+  std::vector<T> graphs(static_cast<std::size_t>(next_.graph_conv.graph_numbers()), from_float<T>(0));
+  for (int s = 0; s < w.subsets; ++s)
+    for (int source = 0; source < w.joints; ++source)
+      for (int to = 0; to < w.joints; ++to)
+        graphs[static_cast<std::size_t>(place_of(to, s * sources + source, depth))] =
+            from_float<T>(w.graph[(s * w.joints + source) * w.joints + to]);
+  next_.graph_conv.graphs = keep(graphs);
 }
 
 template <class T>
@@ -98,12 +101,16 @@ void DeviceBlocks<T>::spatial(const HyperedgeAttentionWeights& w) {
   const int project_width = w.outputs / w.project_groups;
   args.block_heads = std::lcm(args.head_width, project_width) / args.head_width;
   args.blocks = w.heads / args.block_heads;
-  check(w.joints <= kMostOfTeam * 8 && args.block_width() % 4 == 0,
-        "the CUDA kernels run attention of up to ", kMostOfTeam * 8,
+  check(w.joints <= kMostOfTeam * 4 && args.block_width() % 4 == 0,
+        "the CUDA kernels run attention of up to ", kMostOfTeam * 4,
         " joints and of heads that fill fours of channels, got ", w.joints, " joints and ",
         args.block_width(), " channels; use the native backend on the CPU");
   args.by_joints = Divisor(w.joints), args.by_groups = Divisor(w.groups),
-  args.by_channels = Divisor(w.inputs);
+
+  args.by_norm_quads = Divisor(args.halves ? 1 : w.inputs / 4), args.by_hops = Divisor(w.hops);
+  args.by_parts = Divisor(args.inputs * static_cast<int>(sizeof(T)) / 16);
+  args.by_hop_quads = Divisor(args.depth() / 4), args.by_key_tiles = Divisor(ceil_div(args.keys(), 8));
+  args.by_joint_tiles = Divisor(ceil_div(w.joints, 8)), args.by_block_tiles = Divisor(args.block_tiles());
   args.by_row_stride = Divisor(args.row_stride()), args.by_part_tiles = Divisor(args.part_tiles());
   args.by_quads = Divisor(args.block_width() / 4);
   const int c = args.head_width, stride = args.row_stride(), rows = args.part_tiles() * 16;

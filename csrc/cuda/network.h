@@ -40,8 +40,9 @@ class DeviceBlocks final : public BlockMaker {
   void temporal(const TapsConvWeights& w) override;
   void block(int inputs, int outputs, int stride, bool residual) override {
     next_.inputs = inputs, next_.outputs = outputs, next_.stride = stride, next_.residual = residual;
+    // A column's channels lie a block's size apart.
     next_.temporal.zeros =
-        keep(std::vector<T>(static_cast<std::size_t>(most(padded(inputs), padded(outputs)))));
+        keep(std::vector<T>(static_cast<std::size_t>(next_.temporal.inputs / 16 * kBlockNumbers)));
     made.push_back(next_);
     next_ = DeviceBlock<T>();
   }

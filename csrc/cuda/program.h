@@ -65,9 +65,9 @@ class Program {
       if (block.attends) {
         start_attention(block.attention, stream);
       } else {
-        machine_.launch<GraphConvKernel<T>>(block.graph_conv, stream);
+        machine_.launch<GraphConvKernel<T>>(block.graph_conv, stream, block.refined);
       }
-      if (block.temporal.large_tiles()) {
+      if (block.temporal.tile == 2) {
         machine_.launch<TemporalKernel<T, 2>>(block.temporal, stream);
       } else {
         machine_.launch<TemporalKernel<T, 1>>(block.temporal, stream);
@@ -100,12 +100,14 @@ class Program {
 
   void plan() {
     const int joints = network_.spec.joints;
-    input_ = take<T>(static_cast<long>(bodies_) * frames_ * joints * kInputChannels);
+    input_ = take<T>(static_cast<long>(bodies_) * round_up(frames_ * joints, 8) * kInputChannels);
     input_sums_ = take<float>(static_cast<long>(bodies_) * joints * kInputChannels);
     long largest = 0, graphs = 0;
     int frames = frames_;
     for (const DeviceBlock<T>& block : network_.blocks) {
-      largest = std::max(largest, static_cast<long>(bodies_) * frames * joints * padded(block.outputs));
+      const long columns =
+          std::max(round_up(frames * joints, 8), joints * round_up(frames, 8));  // of either order
+      largest = std::max(largest, bodies_ * columns * padded(block.outputs));
       if (block.refined) graphs = std::max(graphs, bodies_ * block.graph_conv.graph_body_step);
       frames = ceil_div(frames, block.stride);
     }
@@ -148,7 +150,9 @@ class Program {
       args.x = x, args.y = y, args.bodies = bodies_, args.frames = frames;
       // Two frames share the loads of all weights, where their joints fit and blocks are not few.
       const int blocks = bodies_ * frames * args.blocks;
-      args.block_frames = 2 * args.joints <= 56 && blocks >= 2 * machine_.multiprocessors() ? 2 : 1;
+      args.block_frames =
+          sizeof(T) == 2 && 2 * args.joints <= 56 && blocks >= 8 * machine_.multiprocessors() ? 2 : 1;
+      args.by_block_frames = Divisor(args.block_frames);
       return;
     }
     GraphConvArgs<T>& args = block.graph_conv;
@@ -164,11 +168,16 @@ class Program {
     }
   }
 
-  // As many output frames to a block as the shared memory every device has allows.
-  static void cut_frames(TemporalArgs<T>& args) {
-    args.cut(std::min(64, round_up(args.output_frames(), 8)));
-    while (args.block_frames > 8 && TemporalKernel<T, 1>::shared_bytes(args) > 48 * 1024) {
-      args.cut(round_up(args.block_frames / 2, 8));
+  // As many output frames to a block as the shared memory every device has allows; two joints where blocks
+  // would be more than the device runs at a time: they share the loads of weights.
+  void cut_frames(TemporalArgs<T>& args) const {
+    const int blocks = args.joints * args.branch_count * args.bodies;
+    int joints = args.joints > 1 && blocks > machine_.multiprocessors() ? 2 : 1;
+    args.cut(std::min(64, round_up(args.output_frames(), 8)), joints);
+    while (TemporalKernel<T, 1>::shared_bytes(args) > 64 * 1024 && (joints > 1 || args.block_frames > 8)) {
+      const int frames = joints > 1 ? args.block_frames : round_up(args.block_frames / 2, 8);
+      joints = 1;
+      args.cut(frames, joints);
     }
   }
 

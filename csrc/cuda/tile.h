@@ -34,6 +34,14 @@ SKI_EDGE_HD Bfloat16 from_float<Bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// Activations lie in blocks of 8 columns by 16 channels, [column / 8][channel / 16][8][16], columns of a body
+// filled up to whole blocks: a warp's loads of a step of 8 neighbouring columns are 256 bytes in a row.
+constexpr int kBlockNumbers = 128;
+SKI_EDGE_HD constexpr long place_of(int column, int channel, int channels) {
+  return (static_cast<long>(column / 8) * (channels / 16) + channel / 16) * kBlockNumbers + column % 8 * 16 +
+         channel % 16;
+}
+
 // Four neighbours along k.
 template <class T>
 struct alignas(4 * sizeof(T)) Quad {
@@ -89,6 +97,10 @@ struct Packed {
     SKI_EDGE_HD LaneRows<T> rows(int m, int step) const {
       return load_words<LaneRows<T>>(from[m] + step * kTileNumbers);
     }
+    SKI_EDGE_HD void advance(int steps) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) from[m] += steps * kTileNumbers;
+    }
   };
 };
 
@@ -117,12 +129,28 @@ struct Loose {
         both.words[i] = first.words[i], both.words[sizeof(T) + i] = second.words[i];
       return both;
     }
+    SKI_EDGE_HD void advance(int steps) {
+      SKI_EDGE_UNROLL(MT)
+      for (int m = 0; m < MT; ++m) low[m] += steps * 16, high[m] += steps * 16;
+    }
   };
 };
 template <class T, class Row>
 SKI_EDGE_HD Loose<T, Row> loose(const Row& row) {
   return {row};
 }
+
+// Steps of a column of an activation.
+struct Across {
+  SKI_EDGE_HD int operator()(int step) const { return step * kBlockNumbers; }
+  SKI_EDGE_HD int ahead(int, int steps) const { return steps * kBlockNumbers; }
+};
+
+// Steps of a column follow each other.
+struct Along {
+  SKI_EDGE_HD int operator()(int step) const { return step * 16; }
+  SKI_EDGE_HD int ahead(int, int steps) const { return steps * 16; }
+};
 
 struct Zero {
   SKI_EDGE_HD float operator()(int) const { return 0; }
@@ -194,6 +222,7 @@ __device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+// Tensor cores cut off what a sum cannot hold; sums of 8 are added up by instructions that round.
 template <>
 __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneRows<float>& a,
                                                       const LaneColumn<float>& b) {
@@ -203,13 +232,23 @@ __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneR
     split(a.words[i], high[0], low[0]), split(a.words[4 + i], high[1], low[1]);
     split(a.words[i + 1], high[2], low[2]), split(a.words[5 + i], high[3], low[3]);
     split(b.words[i], b_high[0], b_low[0]), split(b.words[i + 1], b_high[1], b_low[1]);
-    multiply_tf32(c, low, b_high);
-    multiply_tf32(c, high, b_low);
-    multiply_tf32(c, high, b_high);
+    float part[4] = {};
+    multiply_tf32(part, low, b_high);
+    multiply_tf32(part, high, b_low);
+    multiply_tf32(part, high, b_high);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) c[k] += part[k];
   }
 }
 #endif
 #endif
+
+// Where two columns' sums go, and what is added to them.
+struct Place {
+  int at;
+  float first, second;
+  friend SKI_EDGE_HD bool operator<(const Place& place, int n) { return place.at < n; }
+};
 
 // Sums of MT x NT tiles. On the host one object holds them all; on the device each lane of a warp holds its
 // four of every tile, and all lanes of the warp must call together.
@@ -236,41 +275,28 @@ class Tile {
 #endif
   }
 
-  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT, and offset(step) how
-  // far from there a step is. One loop of few instructions: a kernel runs most of its code once, and code
-  // that is not in the instruction cache costs more than what it does. Loads of kBatch steps are under way
-  // together.
-  template <class A, class Column, class Offset>
-  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column, const Offset& offset) {
+  // += A B over `steps` * 16 numbers; column(n) is where B's column n begins, n < 8 NT. Loads of as many
+  // steps as the first of Batches that divides `steps` are under way together, or of one.
+  template <int... Batches, class A, class Column>
+  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
+    multiply_at<Batches...>(a, steps, column, Along());
+  }
+  // The same where step s of a column lies offset(s) after its beginning.
+  template <int... Batches, class A, class Column, class Offset>
+  SKI_EDGE_HD void multiply_at(const A& a, int steps, const Column& column, const Offset& offset) {
 #ifdef __CUDA_ARCH__
-    constexpr int kBatch = sizeof(T) == 2 ? 4 : 2;
     const int lane = threadIdx.x % 32;
     const T* from[NT];
 #pragma unroll
     for (int n = 0; n < NT; ++n) from[n] = column(n * 8 + lane / 4) + lane % 4 * 4;
-    const typename A::template Lanes<MT> lanes(a, lane);
-#pragma unroll 1
-    for (int begin = 0; begin < steps; begin += kBatch) {
-      LaneRows<T> rows[kBatch][MT];
-      LaneColumn<T> columns[kBatch][NT];
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const bool some = begin + i < steps;
-        const int at = offset(begin + i);
-#pragma unroll
-        for (int m = 0; m < MT; ++m) rows[i][m] = some ? lanes.rows(m, begin + i) : LaneRows<T>{};
-#pragma unroll
-        for (int n = 0; n < NT; ++n) {
-          columns[i][n] = some ? load_words<LaneColumn<T>>(from[n] + at) : LaneColumn<T>{};
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i)
-#pragma unroll
-        for (int m = 0; m < MT; ++m)
-#pragma unroll
-          for (int n = 0; n < NT; ++n) multiply_lanes<T>(sums_[m][n], rows[i][m], columns[i][n]);
+    typename A::template Lanes<MT> lanes(a, lane);
+    bool done = false;
+    if constexpr (sizeof(T) == 2) {
+      (void)((done = done || in_batches<Batches>(lanes, from, steps, offset)), ...);
+    } else {
+      done = in_batches<2>(lanes, from, steps, offset);
     }
+    if (!done) in_batches<1>(lanes, from, steps, offset);
 #else
     for (int row = 0; row < MT * 16; ++row)
       for (int n = 0; n < NT * 8; ++n) {
@@ -282,12 +308,8 @@ class Tile {
       }
 #endif
   }
-  template <class A, class Column>
-  SKI_EDGE_HD void multiply(const A& a, int steps, const Column& column) {
-    multiply(a, steps, column, [](int step) { return step * 16; });
-  }
 
-  // f(row, place(column), sum) for all of them but for columns whose place is negative.
+  // f(row, place(column), sum) for all of them but for columns whose place (an int or a Place) is negative.
   template <class Place, class F>
   SKI_EDGE_HD void each(const Place& place, const F& f) const {
 #ifdef __CUDA_ARCH__
@@ -296,7 +318,7 @@ class Tile {
     for (int n = 0; n < NT; ++n)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int at = place(n * 8 + 2 * q + i);
+        const auto at = place(n * 8 + 2 * q + i);
         if (at < 0) continue;
 #pragma unroll
         for (int m = 0; m < MT; ++m) {
@@ -306,14 +328,66 @@ class Tile {
       }
 #else
     for (int n = 0; n < NT * 8; ++n) {
-      const int at = place(n);
-      for (int row = 0; row < MT * 16 && at >= 0; ++row) f(row, at, sums_[row * NT * 8 + n]);
+      const auto at = place(n);
+      for (int row = 0; row < MT * 16 && !(at < 0); ++row) f(row, at, sums_[row * NT * 8 + n]);
+    }
+#endif
+  }
+
+  // f(row, place(column), sum, sum of the next column) for even columns.
+  template <class Where, class F>
+  SKI_EDGE_HD void each_pair(const Where& place, const F& f) const {
+#ifdef __CUDA_ARCH__
+    const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+      const auto at = place(n * 8 + 2 * q);
+      if (at < 0) continue;
+#pragma unroll
+      for (int m = 0; m < MT; ++m) {
+        f(m * 16 + g, at, sums_[m][n][0], sums_[m][n][1]);
+        f(m * 16 + g + 8, at, sums_[m][n][2], sums_[m][n][3]);
+      }
+    }
+#else
+    for (int n = 0; n < NT * 8; n += 2) {
+      const auto at = place(n);
+      for (int row = 0; row < MT * 16 && !(at < 0); ++row) {
+        f(row, at, sums_[row * NT * 8 + n], sums_[row * NT * 8 + n + 1]);
+      }
     }
 #endif
   }
 
  private:
 #ifdef __CUDA_ARCH__
+  template <int Batch, class Lanes, class Offset>
+  __device__ __forceinline__ bool in_batches(Lanes lanes, const T* const (&from)[NT], int steps,
+                                             const Offset& offset) {
+    if (Batch > 1 && steps % Batch != 0) return false;
+#pragma unroll 1
+    for (int begin = 0; begin < steps; begin += Batch) {
+      LaneRows<T> rows[Batch][MT];
+      LaneColumn<T> columns[Batch][NT];
+#pragma unroll
+      for (int i = 0; i < Batch; ++i) {
+        const int at = offset(begin) + offset.ahead(begin, i);
+#pragma unroll
+        for (int m = 0; m < MT; ++m) rows[i][m] = lanes.rows(m, i);
+#pragma unroll
+        for (int n = 0; n < NT; ++n) columns[i][n] = load_words<LaneColumn<T>>(from[n] + at);
+      }
+      lanes.advance(Batch);
+#pragma unroll
+      for (int i = 0; i < Batch; ++i)
+#pragma unroll
+        for (int m = 0; m < MT; ++m)
+#pragma unroll
+          for (int n = 0; n < NT; ++n) multiply_lanes<T>(sums_[m][n], rows[i][m], columns[i][n]);
+    }
+    return true;
+  }
+
   float sums_[MT][NT][4];
 #else
   float sums_[MT * 16 * NT * 8];

@@ -19,22 +19,22 @@ struct TopologyArgs {
   int bodies = 0, joints = 0, subsets = 0;
   int inputs = 0, outputs = 0, relations = 0;  // padded to 16, 16 and 8
   int block_joints = 5;                        // destinations of a block
-  Divisor by_joints, by_channel_blocks;
+  Divisor by_sources, by_channel_blocks;
   const T* relation = nullptr;           // per subset, packed: rows queries then keys
   const float* relation_bias = nullptr;  // [S][2 R]
   const T* expand = nullptr;             // per subset, packed [C', R]
   const float* expand_bias = nullptr;    // [S][C']
   const float* adjacency = nullptr;      // [S][destination][source]
-  T* graphs = nullptr;                   // [body][C'], each packed [destination, (subset, source)]
-  long graph_numbers = 0;
-  int graph_steps = 0;
+  T* graphs = nullptr;                   // [body][C'], each with columns of destinations: (subset, source)
+  int graph_depth = 0;
 
   SKI_EDGE_HD int channel_blocks() const { return ceil_div(outputs / 16, kTopologyTiles); }
   // Numbers from joint to joint: whole groups of four, and not a multiple of 32.
   SKI_EDGE_HD int term_pitch() const { return 2 * relations + 4; }
   SKI_EDGE_HD int relation_tiles() const { return ceil_div(2 * relations, 16); }
   SKI_EDGE_HD int expand_steps() const { return ceil_div(relations, 16); }
-  SKI_EDGE_HD int pairs() const { return round_up(block_joints * joints, 8); }
+  SKI_EDGE_HD int sources() const { return round_up(joints, 2); }
+  SKI_EDGE_HD int pairs() const { return round_up(block_joints * sources(), 8); }
 };
 
 template <class T>
@@ -126,7 +126,8 @@ SKI_EDGE_HD void compare(const Block& block, const TopologyArgs<T>& args, const 
     const int place = i / quads, r = i % quads * 4;  // quads: a power of two for all networks there are
     Quad<T> out;
     if (place < columns && r < args.relations) {
-      const int destination = place / args.by_joints, source = place - destination * args.joints;
+      const int destination = place / args.by_sources;
+      const int source = least(place - destination * args.sources(), args.joints - 1);
       const FourFloats query =
           *reinterpret_cast<const FourFloats*>(shared.terms + (first + destination) * args.term_pitch() + r);
       const FourFloats key = *reinterpret_cast<const FourFloats*>(shared.terms + source * args.term_pitch() +
@@ -149,21 +150,30 @@ SKI_EDGE_HD void expand(const Block& block, const TopologyArgs<T>& args, const T
       args.expand + (static_cast<long>(subset) * (args.outputs / 16) + first_tile) * step;
   const float* const bias = args.expand_bias + subset * args.outputs + first_tile * 16;
   const float* const adjacency = args.adjacency + (subset * args.joints + first) * args.joints;
-  const int graph_numbers = static_cast<int>(args.graph_numbers);
-  T* const graphs =
-      args.graphs + (static_cast<long>(body) * args.outputs + first_tile * 16) * args.graph_numbers;
+  const int graph_numbers = round_up(args.joints, 8) * args.graph_depth;
+  T* const graphs = args.graphs + (static_cast<long>(body) * args.outputs + first_tile * 16) * graph_numbers;
+  struct alignas(2 * sizeof(T)) Pair {
+    T x[2];
+  };
   SKI_EDGE_UNROLL(1)
   for (int place = block.warp() * 8; place < columns; place += block.warps() * 8) {
     Tile<T, MT, 1> tile([&](int row) { return bias[row]; });
     tile.multiply(Packed<T>{weights, step}, args.expand_steps(),
                   [&](int n) { return shared.tangents + (place + n) * tangent_pitch; });
-    tile.each([&](int n) { return place + n < columns ? place + n : -1; },
-              [&](int row, int pair, float sum) {
-                const int destination = pair / args.by_joints, source = pair - destination * args.joints;
-                const int at =
-                    packed_index(first + destination, subset * args.joints + source, args.graph_steps);
-                graphs[row * graph_numbers + at] = from_float<T>(sum + adjacency[pair]);
-              });
+    tile.each_pair(
+        [&](int n) {
+          if (place + n >= columns) return Place{-1, 0, 0};
+          const int destination = (place + n) / args.by_sources,
+                    source = place + n - destination * args.sources();
+          const float* const edge = adjacency + destination * args.joints + source;
+          const int at = static_cast<int>(
+              place_of(first + destination, subset * args.sources() + source, args.graph_depth));
+          return Place{at, edge[0], source + 1 < args.joints ? edge[1] : 0};
+        },
+        [&](int row, const Place& to, float first_sum, float second_sum) {
+          const Pair both{from_float<T>(first_sum + to.first), from_float<T>(second_sum + to.second)};
+          *reinterpret_cast<Pair*>(graphs + row * graph_numbers + to.at) = both;
+        });
   }
 }
 
@@ -172,7 +182,8 @@ SKI_EDGE_HD void topology(const Block& block, const TopologyArgs<T>& args, char*
   const TopologyShared<T> shared(args, memory);
   const int subset = block.y / args.by_channel_blocks, body = block.z, first = block.x * args.block_joints;
   const int first_tile = (block.y - subset * args.channel_blocks()) * kTopologyTiles;
-  const int columns = least(args.block_joints, args.joints - first) * args.joints;
+  const int columns = least(args.block_joints, args.joints - first) * args.sources();
+  let_next_start();  // graph_conv: its values need nothing of this
   mean_joints(block, args, shared, body);
   block.sync();
   relate(block, args, shared, subset);
@@ -193,6 +204,8 @@ SKI_EDGE_HD void topology(const Block& block, const TopologyArgs<T>& args, char*
 template <class T>
 struct TopologyKernel {
   using Args = TopologyArgs<T>;
+  static constexpr int kThreads = 512;
+  static constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
   static Grid grid(const Args& args) {
     return {ceil_div(args.joints, args.block_joints), args.subsets * args.channel_blocks(), args.bodies};
   }

@@ -162,6 +162,14 @@ Bundle read_bundle(const std::string& name) {
   check(native != nullptr, path, ": exported before there was a native engine; export it again");
   check_keys(*native, {"variant", "skip_empty", "parents", "centre", "upright", "group_of", "hop_of"});
 
+  const Json* const streaming = root.find("streaming");
+  if (streaming != nullptr && !streaming->is_null()) {
+    check(streaming->at("trained").as_string() != "unpadded", path,
+          ": its weights were trained without padding in time, and a whole clip is computed with it; run it "
+          "frame by "
+          "frame (ski_edge.runtime.SkeletonStream) or with the onnxruntime backend");
+  }
+
   Bundle out;
   out.skeleton = read_skeleton(root.at("skeleton"), *native);
   NetworkSpec& network = out.network;

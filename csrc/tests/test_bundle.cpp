@@ -73,6 +73,8 @@ static void test_manifests() {
   refuses("\"skeleton\",", "\"video-text\",", "task video-text is not run by the native engine");
   refuses("\"native\": {", "\"native\": null, \"x\": {", "exported before there was a native engine");
   refuses("\"ctrgcn\"", "\"hdgcn\"", "hdgcn picks each joint's nearest neighbours");
+  refuses("\"native\"", "\"streaming\": {\"receptive_field\": 81, \"trained\": \"unpadded\"}, \"native\"",
+          "its weights were trained without padding in time");
   for (const char* name : {"\"a/w\"", "\"..\"", "\"a\\\\w\"", "\"w\\u0000\"", "\"\""})
     refuses("\"w.safetensors\"", name, "weights must be the plain name of a file in the bundle");
   refuses("\"w.safetensors\"", "\"other\"", "files of the manifest must list other");

@@ -76,6 +76,9 @@ def test_arrays_of_any_kind(case, kind):
         ({"values": torch.zeros(3)}, "CtrGc has no weight 'values'; it takes relation, "),
         ({"threads": 1.5}, "threads must be 0 .* got 1.5"),
         ({"isa": None}, "isa must be a string"),
+        ({"value": torch.zeros(48, 20_000)}, "value must have up to 16384 in axis 1, got 20000"),
+        ({"value": torch.zeros(48)}, "value must have an axis 1, it has 1 axes"),
+        ({"expand": torch.zeros(48, 0)}, r"relation must be \[0, 16\]"),
         ({"isa": "mmx"}, "'mmx' is not known"),
     ],
 )

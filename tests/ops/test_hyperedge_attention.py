@@ -57,3 +57,11 @@ def test_torch_op(name):
 def test_tables_are_neither_cut_nor_wrapped(change, part):
     with pytest.raises(BadInput, match=part):
         ops.HyperedgeAttention(**{**CASES["same width"].weights, **change})
+
+
+@pytest.mark.parametrize("group", [-1, 256, 2**31 - 1])
+def test_groups_that_cannot_be_are_refused(group):
+    weights = dict(CASES["wider"].weights)
+    weights["group_of"] = torch.full_like(weights["group_of"], group)
+    with pytest.raises(BadInput, match="group"):
+        ops.HyperedgeAttention(**weights)
