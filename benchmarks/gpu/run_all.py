@@ -207,7 +207,8 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     site = [] if given.built else [str(work / "site")]
     run = Run(given, Stages(work, Clock(given.limit), site), work / "data")
-    run.folder.mkdir(exist_ok=True)
+    shutil.rmtree(run.folder, ignore_errors=True)  # of a run before; what was compiled stays
+    run.folder.mkdir()
     run.record = {"machine": about(), "dry_run": given.dry_run, "stages": {}, "rows": []}
     try:
         if make_everything(run):

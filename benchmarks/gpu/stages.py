@@ -149,7 +149,7 @@ def build_module(stages: Stages, site: Path) -> Job:
         sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation", "--upgrade",
         "--target", site, "-C", "cmake.define.SKI_EDGE_CUDA=ON", "-C", f"build-dir={stages.work / 'wheel'}", ROOT,
     ]  # fmt: skip
-    return stages.start("build", command, 240)
+    return stages.start("build", command, stages.clock.limit_s / 2)
 
 
 def kernel_tests(stages: Stages) -> Job | None:

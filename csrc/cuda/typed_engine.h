@@ -18,6 +18,26 @@ using cuda::Machine;
 constexpr std::size_t kMostRecordings = 8;  // streams of ever new lengths must not fill the memory
 constexpr int kMostOfGrid = 65535;          // a grid's third axis
 
+// The calling thread's device while an engine works; the caller's own afterwards.
+class OnDevice {
+ public:
+  explicit OnDevice(const Machine& machine) {
+    if (machine.host()) return;
+    cuda::expect_success(cudaGetDevice(&before_), "asking for the device");
+    if (before_ == machine.device()) return;
+    cuda::expect_success(cudaSetDevice(machine.device()), "choosing the device");
+    changed_ = true;
+  }
+  OnDevice(const OnDevice&) = delete;
+  ~OnDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+};
+
 // Page-locked memory, which the device copies from and to while the host goes on.
 class Pinned {
  public:
@@ -88,7 +108,7 @@ class Typed final : public CudaEngine::Parts {
   void submit(const ClipView& x) override {
     check(pending_ == nullptr, "clips were submitted before; wait for them first");
     check_clips(x, spec);
-    use_device();
+    const OnDevice here(machine_);
     follow(machine_.stream());
     present_.clear();
     body_of_.assign(static_cast<std::size_t>(x.clips) * static_cast<std::size_t>(spec.persons), -1);
@@ -120,7 +140,7 @@ class Typed final : public CudaEngine::Parts {
     check(pending_ != nullptr, "no clips were submitted");
     const Recording<T>& done = *pending_;
     pending_ = nullptr;
-    use_device();
+    const OnDevice here(machine_);
     machine_.wait();
     const float* const results = reinterpret_cast<const float*>(done.out.data());
     const std::size_t scores = static_cast<std::size_t>(done.clips) * static_cast<std::size_t>(spec.classes);
@@ -136,7 +156,7 @@ class Typed final : public CudaEngine::Parts {
 
   void time_replays(int times, float* milliseconds) override {
     check(last_ != nullptr && last_->graph != nullptr, "run clips on a device first, then time them");
-    use_device();
+    const OnDevice here(machine_);
     cudaEvent_t begin, end;
     cuda::expect_success(cudaEventCreate(&begin), "making an event");
     cuda::expect_success(cudaEventCreate(&end), "making an event");
@@ -159,10 +179,6 @@ class Typed final : public CudaEngine::Parts {
  private:
   // Clips, bodies, frames, and whether clips come in the device's memory.
   using Key = std::tuple<int, int, int, bool>;
-
-  void use_device() const {
-    if (!machine_.host()) cuda::expect_success(cudaSetDevice(machine_.device()), "choosing the device");
-  }
 
   // What a caller's stream still does with our buffers, `stream` waits for.
   void follow(cudaStream_t stream) const {
@@ -306,7 +322,7 @@ void Typed<T>::run_on_device(const ClipView& x, float* logits, float* features, 
   const long bodies = x.clips * spec.persons;
   check(x.clips >= 1 && bodies <= kMostOfGrid, "1 to ", kMostOfGrid, " bodies fit into one run, got ",
         bodies);
-  use_device();
+  const OnDevice here(machine_);
   if (!machine_.host()) {
     cudaPointerAttributes where;
     cuda::expect_success(cudaPointerGetAttributes(&where, x.data), "looking up where the clips are");
