@@ -27,6 +27,7 @@ Times = Callable[[int], list[float]]  # count -> milliseconds of each
 class Contender:
     result: np.ndarray  # logits of the case's clip
     times: Times
+    keeps: object = None  # what a recorded graph reads: freed weights would be another tensor's memory
 
 
 def precision_of(label: str) -> str:
@@ -105,13 +106,14 @@ def graph(folder: Path, case: Case, clip: np.ndarray, label: str) -> Contender:
     host = torch.from_numpy(clip).pin_memory()
 
     def whole() -> None:
-        x.copy_(host, non_blocking=True)
-        recorded.replay()
-        y.float().cpu()
+        with torch.inference_mode():
+            x.copy_(host, non_blocking=True)
+            recorded.replay()
+            y.float().cpu()
 
     if label.endswith("run()"):
-        return Contender(y.float().cpu().numpy(), lambda count: wall(whole, count))
-    return Contender(y.float().cpu().numpy(), lambda count: on_stream(recorded.replay, count))
+        return Contender(y.float().cpu().numpy(), lambda count: wall(whole, count), model)
+    return Contender(y.float().cpu().numpy(), lambda count: on_stream(recorded.replay, count), (model, x))
 
 
 def compiled(folder: Path, case: Case, clip: np.ndarray, label: str) -> Contender:

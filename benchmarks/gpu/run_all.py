@@ -112,18 +112,20 @@ def make_everything(run: Run) -> bool:
     path = () if run.given.built else (str(ROOT),)
     prepared = run.stages.start("prepare", [sys.executable, HERE / "prepare.py", run.folder, *flags], 120, path).wait()
     run.record["stages"]["prepare"] = prepared
-    if prepared["ok"] and not run.given.quick:
-        start_compilers(run)
     if build is not None:
         run.record["stages"]["build"] = build.wait()
-    if prepared["ok"] and run.record["stages"].get("build", prepared)["ok"]:
-        say("checking", run)
-        waits = {"engine tests": engine_tests(run.stages, run.given.dry_run).wait}
-        waits |= sanitized(run.stages, run.folder, run.device)
-        run.record["stages"] |= {name: wait() for name, wait in waits.items()}
+    built = run.record["stages"].get("build", prepared)["ok"]
+    if prepared["ok"] and built:
+        say("checking", run)  # alone: torch.compile tries kernels on the same GPU for minutes
+        run.record["stages"]["engine tests"] = engine_tests(run.stages, run.given.dry_run).wait()
+    if prepared["ok"] and not run.given.quick:
+        start_compilers(run)
+    if prepared["ok"] and built:
+        checks = sanitized(run.stages, run.folder, run.device)
+        run.record["stages"] |= {name: wait() for name, wait in checks.items()}
     if kernels is not None:
         run.record["stages"]["kernel tests"] = kernels.wait()
-    return bool(prepared["ok"] and run.record["stages"].get("build", prepared)["ok"])
+    return bool(prepared["ok"] and built)
 
 
 def wait_for_compilers(run: Run) -> dict[tuple[Case, str], dict]:
@@ -154,7 +156,8 @@ def measure(run: Run, main: Remote, case: Case, compiled_ones: dict) -> dict:
     samples: dict[str, list[float]] = {label: [] for label in askers}
     for turn in range(2 if run.given.dry_run else 5):
         labels = list(askers)
-        for label in labels[turn % len(labels) :] + labels[: turn % len(labels)]:
+        first = turn % max(1, len(labels))  # who comes first changes
+        for label in labels[first:] + labels[:first]:
             answer = askers[label].ask(20, do="turn", label=label, seconds=_TURN_S)
             if "failed" in answer:
                 row["missing"][label] = answer["failed"]

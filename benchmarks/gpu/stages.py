@@ -168,7 +168,7 @@ def kernel_tests(stages: Stages) -> Job | None:
 def engine_tests(stages: Stages, dry: bool) -> Job:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ROOT, "-c"]
     command += [ROOT / "pyproject.toml", ROOT / "tests" / "cuda", "-k"]
-    return stages.start("engine tests", [*command, "test_no_clips" if dry else "not host"], 150)
+    return stages.start("engine tests", [*command, "test_no_clips" if dry else "not host"], 90)
 
 
 def sanitized(stages: Stages, folder: Path, device: int) -> dict[str, Callable[[], dict]]:
