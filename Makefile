@@ -49,7 +49,7 @@ test-all: $(READY) lint test-native
 
 test-native: $(READY)
 	@echo "== native tests"
-	@PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B build/native -G Ninja --log-level=WARNING >/dev/null
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S . -B build/native -G Ninja -DSKI_EDGE_CUDA=OFF --log-level=WARNING >/dev/null
 	@$(BIN)/cmake --build build/native --parallel 2 >/dev/null || $(BIN)/cmake --build build/native
 	@$(BIN)/ctest --test-dir build/native --output-on-failure --no-tests=error
 

@@ -11,8 +11,8 @@ void check_clips(const ClipView& x, const NetworkSpec& spec) {
   check(x.data != nullptr && x.clips >= 0, "a clip must hold data, got nothing or ", x.clips, " clips");
   check(x.joints == spec.joints && x.persons == spec.persons, "a clip must be [N, 3, T, ", spec.joints, ", ",
         spec.persons, "], got ", x.joints, " joints and ", x.persons, " persons");
-  check(x.frames >= 1 && x.frames <= kMostFrames, "a clip must have 1 to ", kMostFrames,
-        " frames, got ", x.frames);
+  check(x.frames >= 1 && x.frames <= kMostFrames, "a clip must have 1 to ", kMostFrames, " frames, got ",
+        x.frames);
 }
 
 bool is_empty(const ClipView& x, const Body& body) {

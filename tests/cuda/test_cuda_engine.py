@@ -19,7 +19,7 @@ from ski_edge.errors import BadInput
 from .conftest import HOST, error, plain, rounded, truth
 
 MODELS = ("ctrgcn", "ctrsgcn", "stgcn", "hyperformer")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", pytest.param("bf16", marks=pytest.mark.slow))  # on the host a kernel takes a second
 FLOOR = {"fp32": 3e-6, "fp16": 2**-10, "bf16": 2**-7}  # units of the last place: one where there are 11 or 8 bits
 
 
@@ -49,6 +49,7 @@ def test_equals_torch(network, engine, clip, device, name, precision):
         check(engine, model, clip(model, frames, batch), device, precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_long_clips(network, engine, clip, device, name):
     model = network(name, "coco17", 1)
@@ -93,6 +94,7 @@ def test_any_strides(network, engine, clip, device):
     np.testing.assert_array_equal(run(given[::-1])[0], want[::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ctrgcn", "hyperformer"])
 def test_sizes_do_not_meddle(network, engine, clip, device, name):
     """More sizes than are kept; a clip's numbers do not depend on its company, nor on what ran before."""
