@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 export SKI_EDGE_DATA ?= ../shared/data
 BIN := $(VENV)/bin
 EXTRAS := cpu,export,train,video,pose,plot,dev
-NATIVE := CMakeLists.txt csrc/CMakeLists.txt csrc/cuda_archs.cmake $(wildcard csrc/*/*.cpp csrc/*/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/include/ski_edge/*.h csrc/include/ski_edge/*/*.h)
+NATIVE := CMakeLists.txt csrc/CMakeLists.txt csrc/cuda_archs.cmake $(wildcard csrc/*/*.cpp csrc/*/*/*.cpp csrc/*/*.h csrc/*/*/*.h csrc/*/*.cu csrc/*/*/*.cu csrc/include/ski_edge/*/*.h)
 READY := $(VENV)/.ready
 # What the wheels of OpenCV and MediaPipe expect of the system.
 LIBRARIES := libgl1 libglib2.0-0 libegl1 libgles2

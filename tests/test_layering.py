@@ -31,6 +31,7 @@ MAY = {
 NATIVE_MAY = {
     "include": {"include"},
     "cpu": {"cpu", "include"},
+    "cuda": {"cuda", "include"},
     "dispatch": {"dispatch", "cpu", "cuda", "include"},
     "engine": {"engine", "dispatch", "cpu", "cuda", "include"},
     "bindings": {"bindings", "engine", "dispatch", "include"},

@@ -1,4 +1,4 @@
-#include "cuda/typed_engine.h"
+#include "engine/cuda/typed_engine.h"
 
 namespace ski_edge {
 

@@ -6,9 +6,9 @@
 #include <map>
 #include <tuple>
 
-#include "cuda/engine_parts.h"
-#include "cuda/program.h"
 #include "engine/clips.h"
+#include "engine/cuda/engine_parts.h"
+#include "engine/cuda/program.h"
 #include "ski_edge/check.h"
 
 namespace ski_edge {

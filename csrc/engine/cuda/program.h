@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "cuda/network.h"
+#include "engine/cuda/network.h"
 
 namespace ski_edge::cuda {
 

@@ -1,5 +1,5 @@
-#include "cuda/engine_parts.h"
 #include "engine/clips.h"
+#include "engine/cuda/engine_parts.h"
 #include "engine/spec.h"
 #include "ski_edge/check.h"
 #include "ski_edge/device.h"

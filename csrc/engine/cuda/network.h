@@ -4,9 +4,9 @@
 #include <functional>
 #include <variant>
 
-#include "cuda/attention.h"
 #include "cuda/edges.h"
 #include "cuda/graph_conv.h"
+#include "cuda/hyperedge_attention.h"
 #include "cuda/machine.h"
 #include "cuda/temporal.h"
 #include "cuda/topology.h"

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "cuda/network.h"
+#include "engine/cuda/network.h"
 #include "ski_edge/check.h"
 
 namespace ski_edge::cuda {
