@@ -214,10 +214,22 @@ __device__ __forceinline__ void multiply_lanes<Bfloat16>(float (&c)[4], const La
       : "r"(a.words[0]), "r"(a.words[2]), "r"(a.words[1]), "r"(a.words[3]), "r"(b.words[0]), "r"(b.words[1]));
 }
 
-// float32 as the sum of two tf32: high * high + high * low + low * high leaves out 2^-22 of a product.
-__device__ __forceinline__ void split(unsigned x, unsigned& high, unsigned& low) {
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(high) : "f"(__uint_as_float(x)));
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(low) : "f"(__uint_as_float(x) - __uint_as_float(high)));
+// float32 as the sum of three tf32 of 11 bits each: exact.
+struct Split {
+  unsigned high, middle, low;
+};
+__device__ __forceinline__ unsigned to_tf32(float x) {
+  unsigned y;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ Split split(unsigned word) {
+  Split x;
+  x.high = to_tf32(__uint_as_float(word));
+  const float rest = __uint_as_float(word) - __uint_as_float(x.high);
+  x.middle = to_tf32(rest);
+  x.low = to_tf32(rest - __uint_as_float(x.middle));
+  return x;
 }
 __device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
@@ -225,19 +237,29 @@ __device__ __forceinline__ void multiply_tf32(float (&c)[4], const unsigned (&a)
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-// Tensor cores cut off what a sum cannot hold; sums of 8 are added up by instructions that round.
+// Of the nine products of parts those six that a float32 product holds; three would leave out 2^-22 of a
+// product, four times what float32 rounds. Tensor cores cut off what a sum cannot hold, so small ones come
+// first, and sums of 8 are added up by instructions that round.
 template <>
 __device__ __forceinline__ void multiply_lanes<float>(float (&c)[4], const LaneRows<float>& a,
                                                       const LaneColumn<float>& b) {
 #pragma unroll
   for (int i = 0; i < 4; i += 2) {
-    unsigned high[4], low[4], b_high[2], b_low[2];
-    split(a.words[i], high[0], low[0]), split(a.words[4 + i], high[1], low[1]);
-    split(a.words[i + 1], high[2], low[2]), split(a.words[5 + i], high[3], low[3]);
-    split(b.words[i], b_high[0], b_low[0]), split(b.words[i + 1], b_high[1], b_low[1]);
+    const Split rows[4] = {split(a.words[i]), split(a.words[4 + i]), split(a.words[i + 1]),
+                           split(a.words[5 + i])};
+    const Split columns[2] = {split(b.words[i]), split(b.words[i + 1])};
+    const unsigned high[4] = {rows[0].high, rows[1].high, rows[2].high, rows[3].high};
+    const unsigned middle[4] = {rows[0].middle, rows[1].middle, rows[2].middle, rows[3].middle};
+    const unsigned low[4] = {rows[0].low, rows[1].low, rows[2].low, rows[3].low};
+    const unsigned b_high[2] = {columns[0].high, columns[1].high};
+    const unsigned b_middle[2] = {columns[0].middle, columns[1].middle};
+    const unsigned b_low[2] = {columns[0].low, columns[1].low};
     float part[4] = {};
     multiply_tf32(part, low, b_high);
     multiply_tf32(part, high, b_low);
+    multiply_tf32(part, middle, b_middle);
+    multiply_tf32(part, middle, b_high);
+    multiply_tf32(part, high, b_middle);
     multiply_tf32(part, high, b_high);
 #pragma unroll
     for (int k = 0; k < 4; ++k) c[k] += part[k];

@@ -3,7 +3,7 @@
 What a precision may lose: four times what rounding alone loses (weights and every module's output rounded, all else
 float64: `conftest.rounded`), the larger of logits and features. Two roundings of the same numbers differ by chance,
 and an error is the largest of a few dozen random sums, so ratios from 0.3 to 3 are chance. fp32: twice what torch loses
-in float32, or 3e-6: products are sums of three tf32 products, as near as float32 in 22 of 24 bits.
+in float32, or 3e-6: tensor cores cut off what a sum cannot hold, where the CPU rounds.
 """
 
 from __future__ import annotations

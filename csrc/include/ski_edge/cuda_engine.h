@@ -9,8 +9,8 @@
 
 namespace ski_edge {
 
-// What weights and activations are; sums are float32 always. fp32 multiplies in three parts of tf32 on tensor
-// cores (sm_80 and later), one part in 2^22 less than float32.
+// What weights and activations are; sums are float32 always. fp32 multiplies numbers cut into three parts of
+// tf32 on tensor cores (sm_80 and later), which loses nothing that float32 holds.
 enum class CudaPrecision { fp32, fp16, bf16 };
 
 // Throws BadInput for another name.
