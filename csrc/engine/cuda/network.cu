@@ -78,6 +78,7 @@ void DeviceBlocks<T>::spatial(const CtrGcWeights& w) {
 
 template <class T>
 void DeviceBlocks<T>::spatial(const GraphConvWeights& w) {
+  check(w.relu, "graph convolutions of the CUDA kernels end in a ReLU; use the native backend on the CPU");
   values(w.inputs, w.outputs, w.subsets, w.joints, w.value, w.value_bias, w.shift, w.shortcut_weight);
   next_.graph_conv.identity = w.shortcut == Shortcut::identity;
   const int depth = next_.graph_conv.graph_depth(), sources = next_.graph_conv.sources();
