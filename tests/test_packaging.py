@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytestmark = pytest.mark.slow  # compiling the kernels once more takes a minute
+
 
 def run(*command: object, cwd: Path = ROOT) -> str:
     done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=600)

@@ -53,6 +53,7 @@ def test_awkward_memory_is_no_mistake(backend):
         np.testing.assert_array_equal(session.run(skeleton=given)["logits"], want)
 
 
+@pytest.mark.slow
 def test_persons_is_one_number(tmp_path):
     model = ski_edge.create_model("ctrgcn", seed=0, arch="tiny", num_classes=12, layout="ntu25")
     session = open_bundle(ski_edge.export_model(model, tmp_path / "bundle"), "native", threads=1)
@@ -66,11 +67,11 @@ def test_persons_is_one_number(tmp_path):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"backend": "Native"}, "backend 'Native' is not known; use auto, onnxruntime or native"),
+        ({"backend": "Native"}, "backend 'Native' is not known; use auto, onnxruntime, native or cuda"),
         ({"backend": "native", "threads": 1.5}, "threads must be 0 .* got 1.5"),
         ({"backend": "onnxruntime", "threads": 10_000}, "threads must be 0 .* got 10000"),  # it would start them
         ({"device": None}, "device None is not known"),
-        ({"precision": "BF16"}, "precision 'BF16' is not known; use fp32 or bf16"),
+        ({"precision": "BF16"}, "precision 'BF16' is not known; use fp32, fp16 or bf16"),
     ],
 )
 def test_wrong_options_are_named(options, part):
