@@ -18,7 +18,11 @@ from ski_edge.errors import BadInput
 
 from .conftest import HOST, error, plain, rounded, truth
 
-MODELS = ("ctrgcn", "ctrsgcn", "stgcn", "hyperformer")
+# Kernels of the other two are in test_variants_equal_torch, and in ctest (cuda_kernels).
+MODELS = tuple(
+    pytest.param(name, marks=pytest.mark.slow) if name in {"ctrsgcn", "stgcn"} else name
+    for name in ("ctrgcn", "ctrsgcn", "stgcn", "hyperformer")
+)
 PRECISIONS = ("fp32", "fp16", pytest.param("bf16", marks=pytest.mark.slow))  # on the host a kernel takes a second
 FLOOR = {"fp32": 3e-6, "fp16": 2**-10, "bf16": 2**-7}  # units of the last place: one where there are 11 or 8 bits
 
