@@ -51,7 +51,6 @@ class Machine {
   bool host() const { return device_ < 0; }
   int device() const { return device_; }
   cudaStream_t stream() const { return stream_; }
-  std::size_t most_shared() const { return most_shared_; }
   int multiprocessors() const { return multiprocessors_; }
 
   // Zeros.
